@@ -1,0 +1,1 @@
+"""Recipes and settings: the schema that holds every default, loading, the environment."""

@@ -1,0 +1,50 @@
+"""The switches of a private, air-gapped run: set before any library is imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+
+SWITCHES = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "GX_ANALYTICS_ENABLED": "false",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+"""No telemetry, no hub, no pickle. `burnish doctor` reports any that differ."""
+
+_QUIET = {
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "burnish",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+def set_private_switches(environment: MutableMapping[str, str] | None = None) -> None:
+    """Set every switch, over what the user's shell says, and quiet the libraries where nothing else is asked."""
+    environment = os.environ if environment is None else environment
+    environment.update(SWITCHES)
+    for key, value in _QUIET.items():
+        environment.setdefault(key, value)
+    for hijacker in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        environment.pop(hijacker, None)
+
+
+def use_home(home: Path, environment: MutableMapping[str, str] | None = None) -> None:
+    """Keep what libraries write (Prefect's profile and database, caches) below `home`."""
+    environment = os.environ if environment is None else environment
+    environment.setdefault("PREFECT_HOME", str(home / "prefect"))
+    environment.setdefault("HF_HOME", str(home / "cache" / "huggingface"))

@@ -1,0 +1,53 @@
+"""Every error that a person meets, as one tree. The command line turns each into one message and exit status 2.
+
+BurnishError
+├── RecipeError            a recipe that can't be read, or that says something not allowed
+├── DataError              records that can't be loaded, mapped or split
+├── BaseModelError         a base model that is missing, incomplete, unsafe or of the wrong kind
+├── ValidationStopped      a rule with `on_failure: stop` failed
+├── SearchFailed           no trial of a study finished
+├── RegistryError          a model version or an alias that isn't there, or may not move
+├── StorageError           a full disk, a read-only home, a damaged file of our own
+├── ServerError            MLflow, Prefect or a database that isn't there, is locked or of another schema
+└── LeaseHeld              another process works on this recipe
+"""
+
+
+class BurnishError(Exception):
+    """What failed, what was found, what is allowed, what to do: one message for a person."""
+
+
+class RecipeError(BurnishError):
+    """A recipe can't be read or says something that is not allowed."""
+
+
+class DataError(BurnishError):
+    """Records can't be loaded, mapped or split."""
+
+
+class BaseModelError(BurnishError):
+    """A base model is missing, incomplete, unsafe or of the wrong kind."""
+
+
+class ValidationStopped(BurnishError):
+    """A rule with `on_failure: stop` failed; names suite, column, rule, count and row ids, never values."""
+
+
+class SearchFailed(BurnishError):
+    """No trial of a study finished; carries the reasons of the failed ones."""
+
+
+class RegistryError(BurnishError):
+    """A model version or an alias isn't there, or may not move."""
+
+
+class StorageError(BurnishError):
+    """A file of our own can't be written or read: full disk, read-only home, damaged content."""
+
+
+class ServerError(BurnishError):
+    """MLflow, Prefect or a database isn't there, is locked, or is of another schema."""
+
+
+class LeaseHeld(BurnishError):
+    """Another process works on this recipe."""

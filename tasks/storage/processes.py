@@ -1,0 +1,61 @@
+"""Child processes that never outlive their parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import IO
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Ask Linux for SIGKILL when the parent dies; leave at once if it already has."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def spawn(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+    stdout: int | IO[bytes] | None = None,
+    stderr: int | IO[bytes] | None = None,
+    pass_fds: Sequence[int] = (),
+    cwd: str | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start `command` so that the kernel kills it when this process dies.
+
+    The command runs below a small launcher (`python -m tasks.storage.processes`) which sets the death signal and
+    then becomes the command, so there is no fork hook that could deadlock in a threaded parent. The signal follows
+    the *thread* that calls `spawn`: call it from a thread that lives as long as the child should.
+    """
+    launcher = [sys.executable, __file__, str(os.getpid()), *command]
+    return subprocess.Popen(
+        launcher,
+        env=None if environment is None else dict(environment),
+        stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=tuple(pass_fds), cwd=cwd,
+    )  # fmt: skip
+
+
+def stop(process: subprocess.Popen[bytes], *, grace_seconds: float) -> None:
+    """End a child: SIGTERM, then SIGKILL after the grace period; always reaped."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
+
+
+if __name__ == "__main__":
+    die_with_parent(int(sys.argv[1]))
+    os.execvp(sys.argv[2], sys.argv[2:])

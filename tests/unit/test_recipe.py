@@ -1,0 +1,115 @@
+from pathlib import Path
+
+import pytest
+
+from configs.errors import RecipeError
+from configs.loading import load_recipe, parse_recipe, project_root_of, shipped_recipes
+
+SMALLEST = "name: tickets\nbase: {kind: tiny}\ndata: {source: {kind: file, path: tickets.jsonl}}\n"
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize("path", shipped_recipes(), ids=lambda path: path.name)
+def test_every_shipped_recipe_is_valid(path: Path) -> None:
+    recipe = load_recipe(path)
+
+    assert recipe.name == path.stem
+
+
+def test_yaml_says_only_what_differs(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, SMALLEST))
+
+    assert recipe.training.lora_rank == 16
+    assert recipe.data.group_by is None
+
+
+def test_overrides_go_over_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, SMALLEST + "training: {epochs: 3}\n")
+
+    recipe = load_recipe(path, ["training.epochs=5", "search.space={lora_rank: {choices: [4, 8]}}"])
+
+    assert recipe.training.epochs == 5
+    assert "lora_rank" in recipe.search.space
+
+
+def test_all_errors_are_reported_at_once_with_dotted_keys(tmp_path: Path) -> None:
+    text = SMALLEST + "training: {epochs: 0, lora_dropout: 1.5, lernrate: 1}\npromotion: {min_gain: 1.5}\n"
+
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(write(tmp_path, text))
+
+    message = str(caught.value)
+    assert "4 problems" in message
+    for expected in (
+        "training.epochs: input should be greater than or equal to 1, got 0",
+        "training.lora_dropout",
+        "training.lernrate: unknown key",
+        "promotion.min_gain",
+        "recipe.yaml",
+    ):
+        assert expected in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "is empty"),
+        ("- a\n- b\n", "mapping of keys"),
+        ("name: [", "line "),
+        ("name: a\nname: b\n", "stands twice"),
+        ("a: &x [1]\nb: *x\n", "aliases (*x) are not allowed"),
+        (b"name: \xff\xfe", "not UTF-8 at byte 6"),
+        ("!!python/object/apply:os.system ['true']", "could not determine a constructor"),
+        ("a: " + "[" * 60 + "]" * 60, "nests deeper"),
+        ("a: " + "[" * 5000 + "]" * 5000, "nest"),
+        ("a: " + "x" * 1_000_001, "at most"),
+        (SMALLEST.replace("tickets\n", "../etc\n", 1), "name: string should match pattern"),
+        (SMALLEST.replace("kind: tiny", "kind: huge"), "base: "),
+        (SMALLEST + "seed: .nan\n", "seed"),
+        (SMALLEST + "evaluation: {slice_by: [region]}\n", "data.columns.metadata"),
+        (SMALLEST + "training: {batch_size: 16, micro_batch_size: 5}\n", "micro_batch_size must divide"),
+        (SMALLEST + "search: {space: {learnrate: {low: 1, high: 2}}}\n", "space.learnrate is not a training field"),
+        (SMALLEST + "search: {space: {lora_rank: {low: 8, high: 4}}}\n", "low must be below high"),
+        (SMALLEST + "search: {space: {epochs: {low: 0, high: 4}}}\n", "epochs"),
+        (SMALLEST.replace("path: tickets.jsonl", "path: a, train: b"), "give either `path`, or all of"),
+        (SMALLEST + "training: {learning_rate: 3e-4}\n", None),
+    ],
+)
+def test_a_bad_recipe_gets_one_clear_error(tmp_path: Path, text: str | bytes, expected: str | None) -> None:
+    path = write(tmp_path, text)
+
+    if expected is None:
+        assert load_recipe(path).training.learning_rate == 3e-4
+        return
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["training.epochs", "=3", "training..epochs=2", "name.x=2", "a=[1"])
+def test_a_bad_override_is_named(tmp_path: Path, override: str) -> None:
+    with pytest.raises(RecipeError, match="override"):
+        load_recipe(write(tmp_path, SMALLEST), [override])
+
+
+def test_a_missing_recipe_names_the_shipped_ones(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"smoke\.yaml"):
+        load_recipe(tmp_path / "none.yaml")
+
+
+def test_a_recipe_survives_json(tmp_path: Path) -> None:
+    for path in shipped_recipes():
+        recipe = load_recipe(path)
+
+        assert parse_recipe(recipe.model_dump(mode="json"), source="json") == recipe
+
+
+def test_the_project_root_is_above_configs() -> None:
+    assert project_root_of(Path("/a/configs/x.yaml")) == Path("/a")
+    assert project_root_of(Path("/a/b/x.yaml")) == Path("/a/b")
