@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 """A name that may become a path segment, an MLflow experiment and a registered model."""
@@ -166,6 +166,14 @@ class Validation(Section):
     """A suite in `expectations/`, by name."""
     overrides: dict[str, Literal["stop", "drop", "warn", "off"]] = {}
     """What a rule of the suite does instead, by rule name."""
+
+    @field_validator("overrides", mode="before")
+    @classmethod
+    def _bare_off_is_meant(cls, overrides: Any) -> Any:
+        """YAML 1.1 reads a bare `off` as false."""
+        if not isinstance(overrides, dict):
+            return overrides
+        return {rule: "off" if action is False else action for rule, action in overrides.items()}
 
 
 class Baseline(Section):

@@ -1,0 +1,1 @@
+"""Suites as reviewed data, and the project's own expectations."""

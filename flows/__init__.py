@@ -1,0 +1,1 @@
+"""What the system does: flows, each a short list of calls."""

@@ -1,0 +1,208 @@
+"""The `burnish` command: one thin sub-command per flow. Heavy imports happen inside the sub-commands."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from configs.environment import set_private_switches, use_home
+from configs.errors import BurnishError
+
+if TYPE_CHECKING:
+    from configs.schema import Recipe
+    from configs.settings import Settings
+
+_STAGES = ("prepare", "validate", "baseline", "search", "evaluate")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one sub-command and return the exit status: 0 done, 1 a check failed, 2 bad input, 130 stopped."""
+    set_private_switches()  # before any library is imported: Prefect reads its switches then
+    options = _parser().parse_args(arguments)
+    _log_to_terminal(debug=options.debug)
+    try:
+        return int(options.command(options))
+    except BurnishError as error:
+        if options.debug:
+            raise
+        print(f"burnish: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("burnish: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _finetune(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from tasks.tracking.prefect_server import prefect_server
+
+    recipe, settings, root = _load(options)
+    _show_terms(recipe)
+    with prefect_server(settings.home, settings.prefect_api_url):
+        from flows.finetune import finetune
+
+        summary = finetune(recipe, root, until=options.until)
+    if summary is None:
+        return 0
+    from tasks.reporting.terminal_summary import print_summary
+
+    print_summary(summary, Console())
+    return 0
+
+
+def _preview(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from flows.preview import preview
+
+    recipe, settings, root = _load(options)
+    preview(recipe, settings, root, count=options.count, console=Console())
+    return 0
+
+
+def _promote(options: argparse.Namespace) -> int:
+    from tasks.promotion.by_hand import promote_by_hand
+
+    _, settings = _existing(options)
+    print(promote_by_hand(settings, options.model, reason=options.reason))
+    return 0
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    from tasks.promotion.by_hand import rollback_by_hand
+
+    _, settings = _existing(options)
+    print(rollback_by_hand(settings, options.name, reason=options.reason))
+    return 0
+
+
+def _history(options: argparse.Namespace) -> int:
+    from tasks.promotion.by_hand import history_lines
+
+    _, settings = _existing(options)
+    for line in history_lines(settings, options.name):
+        print(line)
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from tasks.registry.predicting import predict
+
+    _, settings = _existing(options)
+    for output in predict(settings, options.model, options.text):
+        print(output)
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from tasks.reporting.show import latest_summary
+    from tasks.reporting.terminal_summary import print_summary
+
+    _, settings = _existing(options)
+    summary = latest_summary(settings, options.name)
+    if options.json:
+        print(json.dumps(summary.as_json(), indent=1, ensure_ascii=False))
+    else:
+        print_summary(summary, Console())
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from tasks.reporting.doctor import examine
+
+    findings = examine(_existing(options, must_exist=False)[1])
+    for finding in findings:
+        print(finding.as_line())
+    return 0 if all(finding.healthy for finding in findings) else 1
+
+
+def _load(options: argparse.Namespace) -> tuple[Recipe, Settings, Path]:
+    """Read the recipe and its settings, and send what libraries write below the recipe's home."""
+    from configs.loading import SHIPPED, load_recipe, project_root_of
+    from configs.settings import settings_from
+
+    path = Path(options.recipe)
+    if not path.suffix and not path.exists():
+        path = SHIPPED / f"{options.recipe}.yaml"
+    root = project_root_of(path)
+    recipe = load_recipe(path, options.overrides)
+    settings = settings_from(project_root=root)
+    use_home(settings.home)
+    return recipe, settings, root
+
+
+def _existing(options: argparse.Namespace, *, must_exist: bool = True) -> tuple[Path, Settings]:
+    """Settings of the installation at hand: BURNISH_HOME, or the nearest `.burnish` at or above this folder."""
+    from configs.settings import nearest_project_root, settings_from
+
+    root = nearest_project_root(Path.cwd(), must_exist=must_exist)
+    settings = settings_from(project_root=root)
+    use_home(settings.home)
+    return root, settings
+
+
+def _show_terms(recipe: Recipe) -> None:
+    from tasks.models.base_models import license_notice
+
+    notice = license_notice(recipe.base)
+    if notice:
+        print(notice, file=sys.stderr)
+
+
+def _log_to_terminal(*, debug: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    logger = logging.getLogger("burnish")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="burnish", description="Does fine-tuning pay? Train it, prove it, use it.")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        sub.set_defaults(command=command)
+        return sub
+
+    def add_recipe(sub: argparse.ArgumentParser, *, until: str | None) -> None:
+        sub.add_argument("--recipe", required=True, metavar="FILE", help="a YAML file, or a shipped one by name")
+        sub.add_argument("overrides", nargs="*", metavar="key=value", help="values that differ from the file")
+        sub.set_defaults(until=until)
+
+    add_recipe(add("finetune", _finetune, "run every stage of a recipe; finished ones are reused"), until=None)
+    for stage in _STAGES:
+        add_recipe(add(stage, _finetune, f"run a recipe up to the stage {stage!r}"), until=stage)
+    preview = add("preview", _preview, "show rendered records with the trained tokens marked")
+    add_recipe(preview, until=None)
+    preview.add_argument("--count", type=int, default=3, metavar="N", help="records to show (default 3)")
+    promote = add("promote", _promote, "make a model version the champion by hand")
+    promote.add_argument("model", metavar="NAME/VERSION")
+    promote.add_argument("--reason", required=True, help="kept in the history")
+    rollback = add("rollback", _rollback, "make the previous champion the champion again")
+    rollback.add_argument("name")
+    rollback.add_argument("--reason", required=True, help="kept in the history")
+    add("history", _history, "show every move of a model's aliases").add_argument("name")
+    predict = add("predict", _predict, "answer texts with a registered model")
+    predict.add_argument("--model", required=True, metavar="NAME@ALIAS", help="or NAME/VERSION")
+    predict.add_argument("text", nargs="+")
+    show = add("show", _show, "show the latest run of a recipe (default: of any)")
+    show.add_argument("name", nargs="?")
+    show.add_argument("--json", action="store_true", help="for programs")
+    add("doctor", _doctor, "check this machine and installation, and say what to do")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

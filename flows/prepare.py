@@ -1,0 +1,15 @@
+"""Load, map and split the records into an immutable snapshot."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from tasks.data.tasks import prepare_identity, prepare_snapshot
+from tasks.tracking.recipe_run import RecipeRun, run_stage
+from tasks.tracking.stage_ledger import StageRecord
+
+
+@flow(name="prepare", flow_run_name="prepare {run.recipe.name}")
+def prepare(run: RecipeRun) -> StageRecord:
+    """Make the snapshot; outputs `snapshot`, `counts`, `labels`."""
+    return run_stage(run, "prepare", identity=prepare_identity(run), work=lambda: prepare_snapshot(run))

@@ -1,0 +1,43 @@
+"""Rendered records with the trained tokens marked: a look before compute is spent. Not a flow, nothing is stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from configs.schema import Recipe
+from configs.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def preview(recipe: Recipe, settings: Settings, project_root: Path, *, count: int, console: Console) -> None:
+    """Print the first `count` training records as the model will see them."""
+    from rich.text import Text
+
+    from tasks.data.mapping import to_records
+    from tasks.data.preview import preview as rendered_previews
+    from tasks.data.sources import load_rows
+    from tasks.data.splitting import assign_splits
+    from tasks.data.templates import check_template
+    from tasks.models.base_models import import_base
+    from tasks.models.tokenizer import load_tokenizer
+    from tasks.reporting.terminal_text import printable
+
+    check_template(recipe.template, recipe.data.columns)
+    records = assign_splits(to_records(load_rows(recipe.data, project_root), recipe.data), recipe.data)
+    train = [record for record in records if record.split == "train"][:count]
+    base = import_base(recipe.base, bases=settings.bases, project_root=project_root)
+    tokenizer = load_tokenizer(settings.bases / base)
+    for shown in rendered_previews(train, recipe.template, tokenizer, recipe.template.max_tokens):
+        cut = ", cut to fit" if shown.truncated else ""
+        console.rule(f"{shown.record_id}: {shown.prompt_tokens} prompt tokens, {shown.trained_tokens} trained{cut}")
+        pieces = (_marked(printable(span.text)) if span.trained else printable(span.text) for span in shown.spans)
+        console.print(Text.assemble(*pieces))
+    console.print("\n⟦…⟧ is trained, the rest is only read.", style="dim")
+
+
+def _marked(text: str) -> tuple[str, str]:
+    """Marked by signs as well as by colour, which a pipe or a colour-blind reader would lose."""
+    return f"⟦{text}⟧", "bold green"

@@ -1,0 +1,1 @@
+"""The cheaper options at their best: prompts and a classical classifier."""

@@ -1,0 +1,78 @@
+"""Which prompts are tried, and which of them go on to the test set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+
+from configs.schema import Baseline, Template
+from tasks.inference.options import Option, ShotStrategy
+
+RECIPE_TEMPLATE = "recipe"
+"""How the recipe's own wording is called beside `baseline.templates`."""
+
+
+def prompt_options(baseline: Baseline, template: Template, labels: Sequence[str] | None) -> list[Option]:
+    """Return every prompt that the recipe allows, those with the shortest prompts first.
+
+    Args:
+        baseline: the recipe's section.
+        template: the recipe's own wording; those of `baseline.templates` come after it.
+        labels: the closed label set; without one there is no label scoring and no balanced choice of shots.
+    """
+    decodings = [decoding for decoding in baseline.decoding if decoding == "generate" or labels]
+    examples = sorted(_examples(baseline, labels), key=lambda example: example[0])
+    return [
+        Option(
+            name=_name(shots, strategy, wording, decoding),
+            kind="prompt",
+            template=text,
+            decoding=decoding,
+            shots=shots,
+            shot_strategy=strategy,
+        )
+        for (shots, strategy), (wording, text), decoding in product(
+            examples, _wordings(baseline, template).items(), dict.fromkeys(decodings)
+        )
+    ]
+
+
+def choose_best(options: Sequence[Option], scores: Mapping[str, float]) -> Option:
+    """Return the option with the highest score on validation; among equals the one with the fewest shots.
+
+    Args:
+        options: at least one.
+        scores: mean score on validation by option name.
+    """
+    return max(options, key=lambda option: (scores[option.name], -option.shots))
+
+
+def shortlist(options: Sequence[Option], scores: Mapping[str, float]) -> list[Option]:
+    """Return the best prompt of each kind (zero-shot, and each way to pick examples), the best one first.
+
+    Only these are scored on the test set, once each.
+    """
+    strategies = dict.fromkeys(option.shot_strategy for option in options)
+    best = [choose_best([each for each in options if each.shot_strategy == name], scores) for name in strategies]
+    return sorted(best, key=lambda option: (-scores[option.name], option.shots))
+
+
+def _examples(baseline: Baseline, labels: Sequence[str] | None) -> Iterator[tuple[int, ShotStrategy]]:
+    strategies = [strategy for strategy in baseline.strategies if strategy != "balanced" or labels]
+    for shots in dict.fromkeys(baseline.shots):
+        if shots == 0:
+            yield 0, "none"
+        else:
+            yield from ((shots, strategy) for strategy in dict.fromkeys(strategies))
+
+
+def _wordings(baseline: Baseline, template: Template) -> dict[str, Template]:
+    others = {name: other for name, other in baseline.templates.items() if other != template}
+    return {RECIPE_TEMPLATE: template, **others}
+
+
+def _name(shots: int, strategy: ShotStrategy, wording: str, decoding: str) -> str:
+    examples = "zero-shot" if shots == 0 else f"{strategy}-{shots}"
+    worded = "" if wording == RECIPE_TEMPLATE else f", template {wording}"
+    scored = " (label scoring)" if decoding == "label_scoring" else ""
+    return f"{examples}{worded}{scored}"

@@ -1,0 +1,149 @@
+"""Prefect tasks of the cheaper options."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import task
+
+from tasks.baselines.prompt_options import prompt_options, shortlist
+from tasks.inference.answers import option_as_json, option_key
+from tasks.inference.options import Option
+from tasks.inference.tasks import answer_with_model
+from tasks.models.tasks import precision_of
+from tasks.tracking.identity import stage_identity
+from tasks.tracking.recipe_run import RecipeRun, run_stage
+
+log = logging.getLogger("burnish")
+
+_LIBRARIES = ("torch", "transformers", "scikit-learn")
+
+
+@task(name="identify the baseline")
+def baseline_identity(run: RecipeRun, snapshot: str, base: str) -> str:
+    """Hash of what the choice between the cheaper options depends on."""
+    recipe = run.recipe
+    inputs = {
+        "snapshot": snapshot,
+        "base": base,
+        "template": recipe.template.model_dump(mode="json"),
+        "baseline": recipe.baseline.model_dump(mode="json"),
+        "winner": recipe.training.template,
+        "metric": recipe.evaluation.metric,
+        "max_new_tokens": recipe.evaluation.max_new_tokens,
+        "seed": recipe.seed,
+        "precision": precision_of(run),
+    }
+    return stage_identity("baseline", inputs, rooms=["tasks.baselines", "tasks.inference"], libraries=_LIBRARIES)
+
+
+@task(name="choose cheaper options")
+def choose_cheaper_options(run: RecipeRun, snapshot: str, base: str) -> dict[str, Any]:
+    """Score every prompt and classical setting on validation; the best of each kind go on to the test set."""
+    from tasks.data.snapshots import read_snapshot
+
+    recipe = run.recipe
+    labels = read_snapshot(run.settings.snapshots, snapshot).labels
+    prompts = prompt_options(recipe.baseline, recipe.template, labels)
+    scores = score_prompts_on_validation(run, snapshot, base, prompts)
+    chosen = shortlist(prompts, scores)
+    tried = [{"name": option.name, "value": scores[option.name]} for option in prompts]
+    if recipe.baseline.classical and labels:
+        classical, value = choose_classical(run, snapshot)
+        chosen = [classical, *chosen]
+        tried.append({"name": classical.name, "value": value})
+    for row in sorted(tried, key=lambda row: -float(row["value"])):
+        log.info("  %-36s %.3f on validation", row["name"], row["value"])
+    winner = chosen_template(run, [option for option in chosen if option.kind == "prompt"])
+    return {"options": [option_as_json(option) for option in chosen], "tried": tried, "template": winner}
+
+
+@task(name="score prompts on validation")
+def score_prompts_on_validation(
+    run: RecipeRun, snapshot: str, base: str, prompts: Sequence[Option]
+) -> dict[str, float]:
+    """Answer validation records with each prompt; mean score by option name."""
+    from tasks.data.snapshots import read_snapshot
+    from tasks.inference.answers import read_answers
+    from tasks.metrics.task_metrics import score_rows
+
+    limit = run.recipe.baseline.max_validation_records
+    found = answer_with_model(run, snapshot, base, prompts, split="validation", limit=limit)
+    records = {record.record_id: record for record in read_snapshot(run.settings.snapshots, snapshot).records}
+    scores = {}
+    for option in prompts:
+        answers = read_answers(run.settings.answers, found[option.name]["answers"]).answers
+        references = [records[answer.record_id].completion for answer in answers]
+        rows = score_rows(run.recipe.evaluation.metric, [answer.output for answer in answers], references)
+        scores[option.name] = float(rows.mean())
+        _log_option(run, option, scores[option.name])
+    return scores
+
+
+@task(name="choose classical settings")
+def choose_classical(run: RecipeRun, snapshot: str) -> tuple[Option, float]:
+    """Fit the classical classifier with each setting and take the best on validation."""
+    from tasks.baselines.classical_classifier import choose_settings, classical_option
+    from tasks.data.snapshots import read_snapshot
+
+    data = read_snapshot(run.settings.snapshots, snapshot)
+    chosen = choose_settings(
+        data.split("train"), data.split("validation"), metric=run.recipe.evaluation.metric, seed=run.recipe.seed
+    )
+    option = classical_option(chosen.settings)
+    _log_option(run, option, chosen.value)
+    return option, chosen.value
+
+
+@task(name="answer with the classical classifier")
+def answer_with_classifier(run: RecipeRun, snapshot: str, option: Option) -> dict[str, Any]:
+    """Fit on the training records and answer the test records, once."""
+    from tasks.baselines.classical_classifier import fit_and_answer
+    from tasks.data.snapshots import read_snapshot
+    from tasks.inference.answers import select_records, write_answers
+
+    def work() -> dict[str, Any]:
+        data = read_snapshot(run.settings.snapshots, snapshot)
+        answers = fit_and_answer(
+            data.split("train"),
+            select_records(data.split("test"), None),
+            settings=option.classical_settings,
+            seed=run.recipe.seed,
+            latency_records=run.recipe.evaluation.latency_records,
+        )
+        return {"answers": write_answers(answers, run.settings.answers), "peak_rss_mb": 0.0}
+
+    inputs = {"option": option_key(option), "snapshot": snapshot, "seed": run.recipe.seed}
+    inputs["latency_records"] = run.recipe.evaluation.latency_records
+    identity = stage_identity("answers", inputs, rooms=["tasks.baselines"], libraries=["scikit-learn"])
+    record = run_stage(
+        run,
+        f"answers/test/{option_key(option)[:16]}",
+        identity=identity,
+        work=work,
+        still_there=lambda outputs: (run.settings.answers / outputs["answers"]).is_dir(),
+    )
+    return dict(record.outputs)
+
+
+def chosen_template(run: RecipeRun, prompts: Sequence[Option]) -> dict[str, Any]:
+    """The wording to train with: the recipe's, or that of the best prompt (`prompts` stand best first)."""
+    best = prompts[0].template if prompts and run.recipe.training.template == "winner" else None
+    return (best or run.recipe.template).model_dump(mode="json")
+
+
+def _log_option(run: RecipeRun, option: Option, value: float) -> None:
+    from tasks.tracking.mlflow_runs import MetricRow
+
+    child = run.tracker.child(run.run_id, f"option/{option.name}", tags={"burnish.role": "option"})
+    settings = {
+        "kind": option.kind,
+        "decoding": option.decoding,
+        "shots": option.shots,
+        "strategy": option.shot_strategy,
+    }
+    run.tracker.log_params(child, {**settings, **dict(option.classical_settings)})
+    run.tracker.log_metrics_batch(child, [MetricRow(f"validation_{run.recipe.evaluation.metric}", value, 0)])
+    run.tracker.finish(child, "FINISHED")

@@ -1,0 +1,1 @@
+"""Load, map, split, snapshot; templates, label masks, token counts."""

@@ -1,0 +1,58 @@
+"""What the model would see of a record, and which tokens it would be trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from configs.schema import Template
+from tasks.data.records import Record, SplitName
+from tasks.data.templates import render
+from tasks.data.tokens import encode
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class PreviewSpan:
+    """A part of a record's tokens, decoded."""
+
+    text: str
+    trained: bool
+
+
+@dataclass(frozen=True)
+class Preview:
+    """One record as the model sees it, decoded from the very tokens that training uses."""
+
+    record_id: str
+    split: SplitName
+    spans: tuple[PreviewSpan, ...]
+    prompt_tokens: int
+    trained_tokens: int
+    truncated: bool
+
+
+def preview(
+    records: Sequence[Record], template: Template, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+) -> list[Preview]:
+    """Render and tokenise records, and decode what came of it with the trained tokens marked."""
+    previews = []
+    for record in records:
+        encoded = encode(tokenizer, render(template, record, tokenizer=tokenizer), max_tokens)
+        previews.append(
+            Preview(
+                record_id=record.record_id,
+                split=record.split,
+                spans=(
+                    PreviewSpan(tokenizer.decode(encoded.prompt_ids), trained=False),
+                    PreviewSpan(tokenizer.decode(encoded.completion_ids), trained=True),
+                ),
+                prompt_tokens=len(encoded.prompt_ids),
+                trained_tokens=len(encoded.completion_ids),
+                truncated=encoded.truncated,
+            )
+        )
+    return previews

@@ -1,0 +1,146 @@
+"""Where records come from: files, and functions of installed packages."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from configs.errors import BurnishError, DataError, RecipeError
+from configs.schema import Data, EntryPointSource, FileSource
+from tasks.data.data_files import checked_path, file_format, read_rows
+from tasks.data.records import SPLITS, SplitName
+from tasks.storage.durable import digest_of, file_digest
+
+ENTRY_POINT_GROUP = "burnish.sources"
+
+
+@dataclass(frozen=True)
+class LoadedRows:
+    """The rows of a source, as they came."""
+
+    rows: tuple[dict[str, Any], ...]
+    columns: tuple[str, ...]
+    """Every column that some row of each file has, in order of appearance."""
+    splits: tuple[SplitName, ...] | None
+    """The split of each row where the user brought three files."""
+
+
+def load_rows(data: Data, project_root: Path) -> LoadedRows:
+    """Load all rows of the recipe's source.
+
+    Raises:
+        DataError: a file is missing, empty, unreadable or damaged, or a function failed.
+        RecipeError: the entry point isn't installed, or doesn't take the options.
+    """
+    if isinstance(data.source, EntryPointSource):
+        rows = _entry_point_rows(data.source)
+        return LoadedRows(rows=tuple(rows), columns=_columns([rows]), splits=None)
+    files = _files(data.source)
+    parts = []
+    for _, key, given in files:
+        path = checked_path(project_root / given, key=key)
+        parts.append(read_rows(path, file_format(path, data.source.format, key=key), key=key))
+    splits = tuple(split for (split, _, _), part in zip(files, parts, strict=True) for _ in part if split)
+    rows = [row for part in parts for row in part]
+    return LoadedRows(rows=tuple(rows), columns=_columns(parts), splits=splits or None)
+
+
+def source_digest(data: Data, project_root: Path) -> str:
+    """Hash of what the rows depend on: the files' bytes; or a function's source, options and packages.
+
+    Raises:
+        DataError: a file is missing or unreadable.
+        RecipeError: the entry point isn't installed.
+    """
+    if isinstance(data.source, EntryPointSource):
+        return digest_of(_entry_point_identity(data.source))
+    files = {}
+    for _, key, given in _files(data.source):
+        path = checked_path(project_root / given, key=key)
+        files[key] = [file_format(path, data.source.format, key=key), file_digest(path)]
+    return digest_of({"kind": "file", "files": files})
+
+
+def installed_sources() -> tuple[str, ...]:
+    """Return the names that `data.source.name` may have."""
+    return tuple(sorted({point.name for point in metadata.entry_points(group=ENTRY_POINT_GROUP)}))
+
+
+def _files(source: FileSource) -> list[tuple[SplitName | None, str, str]]:
+    if source.path is not None:
+        return [(None, "data.source.path", source.path)]
+    given: Mapping[SplitName, str | None] = {name: getattr(source, name) for name in SPLITS}
+    return [(name, f"data.source.{name}", path) for name, path in given.items() if path is not None]
+
+
+def _columns(parts: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[str, ...]:
+    found = [dict.fromkeys(name for row in part for name in row) for part in parts]
+    return tuple(name for name in found[0] if all(name in columns for columns in found))
+
+
+def _entry_point_rows(source: EntryPointSource) -> list[dict[str, Any]]:
+    function = _load(_entry_point(source))
+    try:
+        inspect.signature(function).bind(**source.options)
+    except TypeError as error:
+        raise RecipeError(
+            f"data.source.options doesn't fit {source.name}{inspect.signature(function)}: {error}"
+        ) from error
+    try:
+        rows = list(function(**source.options))
+    except BurnishError:
+        raise
+    except Exception as error:  # foreign code: whatever it raises is the user's to read, with its cause attached
+        raise DataError(f"data.source {source.name} failed with {type(error).__name__}: {error}") from error
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict) or not all(isinstance(key, str) for key in row):
+            raise DataError(f"data.source {source.name} must yield dicts with text keys; row {number} is none")
+    return rows
+
+
+def _entry_point(source: EntryPointSource) -> metadata.EntryPoint:
+    found = tuple(metadata.entry_points(group=ENTRY_POINT_GROUP, name=source.name))
+    if not found:
+        raise RecipeError(
+            f"data.source.name {source.name!r} is not an installed entry point of the group {ENTRY_POINT_GROUP}; "
+            f"installed: {', '.join(installed_sources()) or 'none'}"
+        )
+    return found[0]
+
+
+def _load(point: metadata.EntryPoint) -> Callable[..., Iterable[dict[str, Any]]]:
+    try:
+        function = point.load()
+    except (ImportError, AttributeError) as error:
+        raise DataError(f"data.source {point.name} ({point.value}) can't be imported: {error}; reinstall it") from error
+    if not callable(function):
+        raise DataError(f"data.source {point.name} ({point.value}) is not a function")
+    return function  # type: ignore[no-any-return]  # what an entry point loads has no static type
+
+
+def _entry_point_identity(source: EntryPointSource) -> dict[str, Any]:
+    point = _entry_point(source)
+    module = inspect.getmodule(_load(point))
+    path = None if module is None else inspect.getsourcefile(module)
+    packages = {name: _version(name) for name in getattr(module, "DISTRIBUTIONS", ())}
+    if point.dist is not None:
+        packages[point.dist.name] = point.dist.version
+    return {
+        "kind": "entry_point",
+        "name": source.name,
+        "options": source.options,
+        "packages": packages,
+        "source": None if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest(),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,52 @@
+"""Prefect tasks of the data room."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import task
+
+from tasks.tracking.identity import stage_identity
+from tasks.tracking.recipe_run import RecipeRun
+
+
+@task(name="identify the source")
+def prepare_identity(run: RecipeRun) -> str:
+    """Hash of the source's content and the recipe's data section."""
+    from tasks.data.sources import source_digest
+
+    inputs = {
+        "source": source_digest(run.recipe.data, run.project_root),
+        "data": run.recipe.data.model_dump(mode="json"),
+    }
+    return stage_identity("prepare", inputs, rooms=["tasks.data"], libraries=["datasets", "pyarrow"])
+
+
+@task(name="prepare snapshot")
+def prepare_snapshot(run: RecipeRun) -> dict[str, Any]:
+    """Load, map, split and store the records; check early that the templates fit their columns."""
+    from tasks.data.mapping import to_records
+    from tasks.data.snapshots import read_snapshot, write_snapshot
+    from tasks.data.sources import load_rows, source_digest
+    from tasks.data.splitting import assign_splits
+    from tasks.data.templates import check_template
+
+    data = run.recipe.data
+    check_template(run.recipe.template, data.columns)
+    for name, template in run.recipe.baseline.templates.items():
+        check_template(template, data.columns, where=f"baseline.templates.{name}")
+    records = assign_splits(to_records(load_rows(data, run.project_root), data), data)
+    digest = write_snapshot(
+        records,
+        snapshots=run.settings.snapshots,
+        source_digest=source_digest(data, run.project_root),
+        labels=data.labels,
+    )
+    snapshot = read_snapshot(run.settings.snapshots, digest)
+    run.tracker.log_snapshot_input(run.run_id, digest, name=run.recipe.name)
+    return {"snapshot": digest, "counts": snapshot.counts, "labels": snapshot.labels}
+
+
+def snapshot_is_there(run: RecipeRun, outputs: dict[str, Any]) -> bool:
+    """Whether the snapshot that a stage left can be resolved here."""
+    return (run.settings.snapshots / outputs["snapshot"] / "manifest.json").is_file()

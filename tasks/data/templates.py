@@ -1,0 +1,64 @@
+"""Records as text: the recipe's own template, or the chat template of the base model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from configs.errors import RecipeError
+from configs.schema import Columns, Template
+from tasks.data.chat import render_chat
+from tasks.data.records import Record
+from tasks.data.rendered import Rendered, joined
+from tasks.data.sandbox import check_source, render_pieces
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["Rendered", "check_template", "render"]
+
+
+def check_template(template: Template, columns: Columns, *, where: str = "template") -> None:
+    """Check a template before any work: its syntax, the sandbox's limits, and the columns that it names.
+
+    Raises:
+        RecipeError: names `<where>.prompt` or `<where>.completion` and what is allowed.
+    """
+    if template.kind == "chat":
+        return
+    variables = {"prompt", *columns.metadata}
+    check_source(template.prompt, variables, where=f"{where}.prompt")
+    check_source(template.completion, variables | {"completion"}, where=f"{where}.completion")
+
+
+def render(
+    template: Template,
+    record: Record,
+    shots: Sequence[Record] = (),
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> Rendered:
+    """Render one record, after the given shots, to the prompt and the completion that follows it.
+
+    Raises:
+        RecipeError: the template can't be rendered; names `template.prompt` or `template.completion`.
+    """
+    if template.kind == "chat":
+        if tokenizer is None:
+            raise RecipeError("template.kind is chat, which needs the tokenizer of the base model; use kind: text")
+        return render_chat(template.instruction, record, shots=shots, tokenizer=tokenizer)
+    pieces = [(template.instruction + template.separator, True)] if template.instruction else []
+    for shot in shots:
+        pieces += [*_prompt(template, shot), *_completion(template, shot), (template.separator, True)]
+    prompt, prompt_markup = joined(pieces + _prompt(template, record))
+    completion, completion_markup = joined(_completion(template, record))
+    return Rendered(prompt, completion, prompt_markup, completion_markup)
+
+
+def _prompt(template: Template, record: Record) -> list[tuple[str, bool]]:
+    values = {**record.metadata, "prompt": record.prompt}
+    return render_pieces(template.prompt, values, where="template.prompt", row=record.record_id)
+
+
+def _completion(template: Template, record: Record) -> list[tuple[str, bool]]:
+    values = {**record.metadata, "prompt": record.prompt, "completion": record.completion}
+    return render_pieces(template.completion, values, where="template.completion", row=record.record_id)

@@ -1,0 +1,1 @@
+"""Scorecards, comparison, costs, verdict."""

@@ -1,0 +1,138 @@
+"""Prefect tasks of the evaluation: which options are scored, and their scorecards."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+
+from configs.schema import Template
+from tasks.inference.answers import option_as_json, option_key
+from tasks.inference.options import Option
+from tasks.models.tasks import precision_of
+from tasks.tracking.identity import stage_identity
+from tasks.tracking.recipe_run import RecipeRun
+from tasks.tracking.stage_ledger import StageRecord
+
+if TYPE_CHECKING:
+    from tasks.evaluation.scorecards import Scorecard
+    from tasks.registry.incumbent import Incumbent
+
+log = logging.getLogger("burnish")
+
+
+def candidate_option(study: StageRecord, labels: Sequence[str] | None) -> Option:
+    """The fine-tune that the study named."""
+    return Option(
+        name="candidate",
+        kind="candidate",
+        template=Template.model_validate(study.outputs["template"]),
+        decoding="label_scoring" if labels else "generate",
+        adapter=study.outputs["candidate"],
+    )
+
+
+@task(name="find the champion")
+def find_champion(run: RecipeRun, candidate: Option, base: str, labels: Sequence[str] | None) -> Incumbent | None:
+    """The champion that this candidate must beat, if there is one."""
+    from tasks.registry.incumbent import find_incumbent
+    from tasks.registry.tasks import candidate_package
+
+    option = option_as_json(candidate)
+    package = candidate_package(run, option=option, base=base, labels=labels, precision=precision_of(run))
+    return find_incumbent(run.tracker, run.recipe.name, candidate_identity=package.identity)
+
+
+@task(name="identify the evaluation")
+def evaluate_identity(
+    run: RecipeRun, snapshot: str, options: Sequence[Option], study: StageRecord, champion: Incumbent | None
+) -> str:
+    """Hash of what the scorecards depend on."""
+    recipe = run.recipe
+    inputs = {
+        "snapshot": snapshot,
+        "options": [option_key(option) for option in options],
+        "study": study.identity,
+        "champion": champion.version if champion else None,
+        "evaluation": recipe.evaluation.model_dump(mode="json"),
+        "economics": recipe.economics.model_dump(mode="json"),
+        "seed": recipe.seed,
+        "precision": precision_of(run),
+    }
+    return stage_identity(
+        "evaluate", inputs, rooms=["tasks.evaluation", "tasks.inference"], libraries=["numpy", "scipy"]
+    )
+
+
+@task(name="build scorecards")
+def build_scorecards(
+    run: RecipeRun,
+    snapshot: str,
+    options: Sequence[Option],
+    found: Mapping[str, Mapping[str, Any]],
+    study: StageRecord,
+    champion: Incumbent | None,
+) -> dict[str, Any]:
+    """Score the answers of every option; scorecards and the per-row table go to MLflow."""
+    from tasks.data.snapshots import read_snapshot
+    from tasks.evaluation.scorecards import make_scorecard, scorecard_to_json
+    from tasks.evaluation.slices import evaluation_rows
+    from tasks.inference.answers import read_answers, select_records
+
+    recipe = run.recipe
+    data = read_snapshot(run.settings.snapshots, snapshot)
+    records = select_records(data.split("test"), None)
+    rows = evaluation_rows(records, slice_by=recipe.evaluation.slice_by, labels=data.labels)
+    outputs, cards = {}, []
+    for option in options:
+        answers = read_answers(run.settings.answers, found[option.name]["answers"])
+        trained = option.kind == "candidate"
+        card = make_scorecard(
+            option, answers, records,
+            rows=rows, labels=data.labels, evaluation=recipe.evaluation, economics=recipe.economics, seed=recipe.seed,
+            training_seconds=study.outputs["study"]["seconds_trained"] if trained else 0.0,
+            seconds_saved_by_pruning=study.outputs["study"]["seconds_saved_by_pruning"] if trained else 0.0,
+        )  # fmt: skip
+        cards.append(card)
+        outputs[option.name] = {answer.record_id: answer.output for answer in answers.answers}
+        log.info("  %-36s %.3f (%.3f to %.3f)", option.name, card.estimate.value, card.estimate.low, card.estimate.high)
+    table = {
+        "record_id": [record.record_id for record in records],
+        "prompt": [record.prompt for record in records],
+        "reference": [record.completion for record in records],
+        **{name: [by_id[record.record_id] for record in records] for name, by_id in outputs.items()},
+    }
+    _log_evaluation(run, snapshot, cards, table)
+    return {
+        "options": [option_as_json(option) for option in options],
+        "scorecards": [json.loads(scorecard_to_json(card)) for card in cards],
+        "champion_version": champion.version if champion else None,
+        "answers": {name: values["answers"] for name, values in found.items()},
+        "peak_rss_mb": max((float(values["peak_rss_mb"]) for values in found.values()), default=0.0),
+    }
+
+
+def _log_evaluation(
+    run: RecipeRun, snapshot: str, cards: Sequence[Scorecard], table: Mapping[str, Sequence[Any]]
+) -> None:
+    from tasks.tracking.mlflow_runs import MetricRow
+
+    tracker = run.tracker
+    child = tracker.child(run.run_id, "evaluation", tags={"burnish.role": "evaluation"})
+    tracker.log_snapshot_input(child, snapshot, name=run.recipe.name)
+    tracker.log_table(child, table, "outputs.json")
+    for card in cards:
+        role = "trial" if card.kind in ("candidate", "champion") else "option"
+        option_run = tracker.child(run.run_id, f"option/{card.name}", tags={"burnish.role": role})
+        bounds = {"": card.estimate.value, "_low": card.estimate.low, "_high": card.estimate.high}
+        metrics = [MetricRow(f"test_{card.metric}{end}", value, 0) for end, value in bounds.items()]
+        metrics.append(MetricRow("cost_per_1000_requests", card.cost_per_1000_requests, 0))
+        metrics.append(MetricRow("records_per_second", card.records_per_second, 0))
+        tracker.log_metrics_batch(option_run, metrics)
+        answers = {key: table[key] for key in ("record_id", "prompt", "reference")}
+        tracker.log_table(option_run, {**answers, "output": table[card.name]}, "outputs.json")
+        tracker.finish(option_run, "FINISHED")
+    tracker.finish(child, "FINISHED")

@@ -1,0 +1,1 @@
+"""Batched generation and label scoring with a shared-prefix cache; options and their answers."""

@@ -1,0 +1,76 @@
+"""One forward pass of a causal language model without its traps: no logits that nobody reads, none row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from tasks.models.loading import LoadedBase
+
+_LOGITS_AT_ONCE = 2**26
+"""Entries of the largest logits tensor: 256 MiB in fp32, 256 rows of a vocabulary of 262k."""
+
+
+def forward_context(loaded: LoadedBase) -> AbstractContextManager[Any]:
+    """Run the block in the precision of training: bf16 matrix products under autocast where the base is bf16."""
+    device_type = torch.device(loaded.device).type
+    return torch.autocast(device_type, dtype=torch.bfloat16, enabled=loaded.precision == "bf16")
+
+
+@contextmanager
+def evaluation_mode(model: torch.nn.Module) -> Iterator[PreTrainedModel]:
+    """Yield the causal language model inside `model` (a peft wrapper or the model itself), dropout and gradients off.
+
+    The mode is put back afterwards, so that a validation look leaves training as it was.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield causal_model(model)
+    finally:
+        model.train(was_training)
+
+
+def causal_model(model: torch.nn.Module) -> PreTrainedModel:
+    """Return the causal language model inside a peft wrapper, adapter layers included, or the model itself."""
+    unwrap = getattr(model, "get_base_model", None)
+    return cast("PreTrainedModel", model if unwrap is None else unwrap())
+
+
+def output_logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
+    """Return the logits, in fp32, of last hidden states.
+
+    Args:
+        model: from `causal_model`.
+        hidden: [positions, width]. The output layer gets it contiguous and in two dimensions: on CPU a slice of a
+            larger tensor runs as one product for each row, 40 times slower.
+
+    Returns:
+        [positions, vocabulary].
+    """
+    config = model.config.get_text_config(decoder=True)
+    logits: torch.Tensor = model.get_output_embeddings()(hidden.contiguous()).float()
+    # the families scale their logits under different names, outside of the output layer
+    logits = logits * (getattr(config, "logit_scale", None) or getattr(config, "lm_head_multiplier", None) or 1.0)
+    logits = logits / (getattr(config, "logits_scaling", None) or 1.0)
+    cap = getattr(config, "final_logit_softcapping", None)
+    return logits if cap is None else cap * torch.tanh(logits / cap)
+
+
+def in_chunks(model: PreTrainedModel, hidden: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield the logits of [positions, width] hidden states part by part, within bounded memory.
+
+    Yields:
+        Which positions, and their [positions, vocabulary] logits in fp32.
+    """
+    size = max(1, _LOGITS_AT_ONCE // model.get_output_embeddings().weight.shape[0])
+    for start in range(0, len(hidden), size):
+        part = slice(start, start + size)
+        yield part, output_logits(model, hidden[part])

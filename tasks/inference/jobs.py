@@ -1,0 +1,117 @@
+"""The worker job that answers one split with one option."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from configs.schema import Section
+from tasks.data.records import Record, SplitName
+from tasks.data.snapshots import read_snapshot
+from tasks.inference.answering import Answerer, Request, measure_answers, option_active
+from tasks.inference.answers import option_as_json, select_records, write_answers
+from tasks.inference.options import Option
+from tasks.inference.shots import choose_shots
+from tasks.models.loading import LoadedBase
+
+
+class AnswerArguments(Section):
+    """What the job `answer` is asked to do. The parent builds it and sends `model_dump(mode="json")`."""
+
+    option: Option
+    """A prompt, a candidate or a champion."""
+    snapshots: Path
+    """Directory of the snapshots."""
+    snapshot: str
+    """Which snapshot."""
+    split: SplitName
+    """Which of its splits."""
+    limit: int | None = Field(gt=0)
+    """At most this many records, by content hash; None: all."""
+    labels: tuple[str, ...] | None
+    """The closed label set; None: open generation."""
+    max_new_tokens: int = Field(gt=0)
+    """Longest generated answer."""
+    latency_records: int = Field(ge=0)
+    """Records answered once more, one at a time."""
+    answers: Path
+    """Directory of all answers."""
+    adapters: Path
+    """Directory of all adapters."""
+    seed: int = Field(ge=0)
+    """Of the choice of examples."""
+    token_budget: int = Field(gt=0)
+    """Tokens in one batch."""
+
+    @model_validator(mode="after")
+    def _label_scoring_has_labels(self) -> Self:
+        if self.option.decoding == "label_scoring" and not self.labels:
+            raise ValueError(f"option {self.option.name!r} scores labels, and there are none")
+        return self
+
+
+def answer(loaded: LoadedBase, arguments: dict[str, Any], report: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Answer a split's records with one option and store the answers.
+
+    Args:
+        loaded: the base; it is left as it was.
+        arguments: `AnswerArguments` as JSON.
+        report: is sent {done, total} records after each batch.
+
+    Returns:
+        `answers` (digest), `records`, `records_per_second`, `latency_p50_seconds` and `latency_p95_seconds` (None if
+        not measured).
+    """
+    task = AnswerArguments.model_validate(arguments)
+    requests = make_requests(task)
+    with option_active(loaded, task.option, adapters=task.adapters):
+        answerer = Answerer(loaded, task.option, labels=task.labels, max_new_tokens=task.max_new_tokens)
+        measured = measure_answers(
+            answerer,
+            requests,
+            latency_records=task.latency_records,
+            token_budget=task.token_budget,
+            on_batch=_progress(report, total=len(requests)),
+        )
+    about = {"option": option_as_json(task.option), "snapshot": task.snapshot, "split": task.split}
+    return {
+        "answers": write_answers(measured, task.answers, **about),
+        "records": len(requests),
+        "records_per_second": measured.records_per_second,
+        "latency_p50_seconds": _percentile(measured.latency_seconds, 50),
+        "latency_p95_seconds": _percentile(measured.latency_seconds, 95),
+    }
+
+
+def make_requests(task: AnswerArguments) -> list[Request]:
+    """Return the records to answer, each with its examples from the training records."""
+    snapshot = read_snapshot(task.snapshots, task.snapshot)
+    records: list[Record] = select_records(snapshot.split(task.split), task.limit)
+    shots = choose_shots(
+        task.option.shot_strategy,
+        task.option.shots,
+        snapshot.split("train"),
+        records,
+        seed=task.seed,
+        labels=task.labels,
+    )
+    return [Request(record, examples) for record, examples in zip(records, shots, strict=True)]
+
+
+def _progress(report: Callable[[dict[str, Any]], bool], *, total: int) -> Callable[[int], None]:
+    done = 0
+
+    def on_batch(count: int) -> None:
+        nonlocal done
+        done += count
+        report({"done": done, "total": total})
+
+    return on_batch
+
+
+def _percentile(seconds: Sequence[float], percent: int) -> float | None:
+    return float(np.percentile(seconds, percent)) if seconds else None

@@ -1,0 +1,91 @@
+"""Key/value caches: one that grows without copying itself, and one that keeps nothing but a shared prefix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers.cache_utils import Cache, DynamicLayer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+KeysValues = tuple[torch.Tensor, torch.Tensor]
+
+
+class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped to mypy
+    """A cache layer with room for all tokens to come, so that a step writes one token instead of copying all."""
+
+    def __init__(self, prefix: KeysValues | None, *, capacity: int) -> None:
+        super().__init__()
+        self._prefix = prefix
+        self._capacity = capacity
+        self._length = _length(prefix)
+        self._room: list[torch.Tensor] = []
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> KeysValues:
+        """Append [rows, heads, tokens, width] states and return all of them."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self._make_room(key_states, value_states)
+        start, self._length = self._length, self._length + key_states.shape[-2]
+        for room, states in zip(self._room, (key_states, value_states), strict=True):
+            room[:, :, start : self._length] = states
+        self.keys, self.values = (room[:, :, : self._length] for room in self._room)
+        return self.keys, self.values
+
+    def get_seq_length(self) -> int:
+        """Tokens held, the prefix included."""
+        return self._length
+
+    def keep_rows(self, rows: torch.Tensor) -> None:
+        """Drop all other rows."""
+        self._room = [room.index_select(0, rows) for room in self._room]
+        self.keys, self.values = (room[:, :, : self._length] for room in self._room)
+
+    def _make_room(self, *states: torch.Tensor) -> None:
+        for number, state in enumerate(states):
+            rows, heads, _, width = state.shape
+            room = state.new_empty((rows, heads, self._capacity, width))
+            if self._prefix is not None:
+                room[:, :, : self._length] = self._prefix[number]
+            self._room.append(room)
+
+
+class PassingLayer(DynamicLayer):  # type: ignore[misc]  # as above
+    """A cache layer that puts a shared prefix before the new states and forgets them: for a single pass."""
+
+    def __init__(self, prefix: KeysValues | None) -> None:
+        super().__init__()
+        self._prefix = prefix
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> KeysValues:
+        """Return the prefix and the new [rows, heads, tokens, width] states, keeping neither."""
+        if self._prefix is None:
+            return key_states, value_states
+        rows = key_states.shape[0]
+        keys, values = (
+            torch.cat([before.expand(rows, -1, -1, -1), states], dim=-2)
+            for before, states in zip(self._prefix, (key_states, value_states), strict=True)
+        )
+        return keys, values
+
+    def get_seq_length(self) -> int:
+        """Tokens of the prefix."""
+        return _length(self._prefix)
+
+
+def roomy_cache(layer_count: int, prefix: Sequence[KeysValues] | None, *, capacity: int) -> Cache:
+    """Return a cache for `capacity` tokens in each row that begins with the prefix's keys and values."""
+    return Cache(
+        layers=[RoomyLayer(prefix[index] if prefix else None, capacity=capacity) for index in range(layer_count)]
+    )
+
+
+def passing_cache(layer_count: int, prefix: Sequence[KeysValues] | None) -> Cache:
+    """Return a cache for one pass over rows that begin with the prefix."""
+    return Cache(layers=[PassingLayer(prefix[index] if prefix else None) for index in range(layer_count)])
+
+
+def _length(prefix: KeysValues | None) -> int:
+    return 0 if prefix is None else prefix[0].shape[-2]

@@ -1,0 +1,89 @@
+"""Prefect tasks of the inference room: the answers of options, each asked for once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+
+from tasks.data.records import SplitName
+from tasks.inference.answers import option_as_json, option_key
+from tasks.inference.options import Option
+from tasks.models.tasks import open_worker, precision_of
+from tasks.tracking.identity import stage_identity
+from tasks.tracking.recipe_run import RecipeRun, run_stage
+
+if TYPE_CHECKING:
+    from tasks.models.worker import ModelWorker
+
+log = logging.getLogger("burnish")
+
+_TOKEN_BUDGET = 8192
+_LIBRARIES = ("torch", "transformers", "peft", "scikit-learn")
+
+
+@task(name="answer with the model")
+def answer_with_model(
+    run: RecipeRun, snapshot: str, base: str, options: Sequence[Option], *, split: SplitName, limit: int | None
+) -> dict[str, dict[str, Any]]:
+    """Answer the records of a split with each option, by name; an option that was asked before is not asked again.
+
+    Returns:
+        For each option's name what the worker job `answer` returned: the digest of the answers and their times.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    with ExitStack() as stack:
+        worker: ModelWorker | None = None
+
+        def ask(option: Option) -> dict[str, Any]:
+            nonlocal worker
+            worker = worker or stack.enter_context(open_worker(run, base, slot=0, slots=1))
+            arguments = _arguments(run, snapshot, option, split=split, limit=limit)
+            reply = worker.run("tasks.inference.jobs:answer", arguments)
+            return {**reply, "peak_rss_mb": worker.peak_rss_mb}
+
+        for option in options:
+            log.info("  %s on %s", option.name, split)
+            inputs = {
+                "option": option_key(option), "snapshot": snapshot, "base": base, "split": split, "limit": limit,
+                "max_new_tokens": run.recipe.evaluation.max_new_tokens, "seed": run.recipe.seed,
+                "latency_records": _latency_records(run, split), "precision": precision_of(run),
+            }  # fmt: skip
+            identity = stage_identity("answers", inputs, rooms=["tasks.inference"], libraries=_LIBRARIES)
+            name = f"answers/{split}/{option_key(option)[:16]}"
+            record = run_stage(
+                run, name,
+                identity=identity, work=partial(ask, option),
+                still_there=lambda outputs: (run.settings.answers / outputs["answers"]).is_dir(),
+            )  # fmt: skip
+            found[option.name] = dict(record.outputs)
+    return found
+
+
+def _latency_records(run: RecipeRun, split: SplitName) -> int:
+    """Latency is measured on test records only; on validation it would only cost time."""
+    return run.recipe.evaluation.latency_records if split == "test" else 0
+
+
+def _arguments(run: RecipeRun, snapshot: str, option: Option, *, split: SplitName, limit: int | None) -> dict[str, Any]:
+    from tasks.data.snapshots import read_snapshot
+
+    labels = read_snapshot(run.settings.snapshots, snapshot).labels
+    return {
+        "option": option_as_json(option),
+        "snapshots": str(run.settings.snapshots),
+        "snapshot": snapshot,
+        "split": split,
+        "limit": limit,
+        "labels": list(labels) if labels else None,
+        "max_new_tokens": run.recipe.evaluation.max_new_tokens,
+        "latency_records": _latency_records(run, split),
+        "answers": str(run.settings.answers),
+        "adapters": str(run.settings.adapters),
+        "seed": run.recipe.seed,
+        "token_budget": _TOKEN_BUDGET,
+    }

@@ -1,0 +1,1 @@
+"""Pure: task metrics, intervals, paired tests, multiple looks."""

@@ -1,0 +1,1 @@
+"""Base models: import, convert, digest, safety checks, load; the worker process that holds one."""

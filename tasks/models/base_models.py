@@ -1,0 +1,196 @@
+"""Base models under `home/bases/<digest>`: imported once, named by what they contain, found again by their digest."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from configs.errors import BaseModelError, StorageError
+from configs.schema import BaseSource, FolderBase, PackageBase, TinyBase
+from tasks.models.child_process import child_environment, python_command
+from tasks.models.packaged_base import assemble_gguf, package_notice, package_version
+from tasks.models.safety import MODEL_FILES, check_model_folder
+from tasks.models.tiny_base import CHAT_TEMPLATE, TRAINING_TEXT
+from tasks.storage.durable import (
+    MANIFEST,
+    digest_of,
+    file_digest,
+    is_valid_directory,
+    make_private_directory,
+    new_directory,
+    write_json,
+)
+from tasks.storage.processes import spawn, stop
+
+_CONVERSION = 1
+"""Raise when a build below gives other files for the same source."""
+
+_IMPORT_THREADS = 1
+
+
+def import_base(source: BaseSource, *, bases: Path, project_root: Path) -> str:
+    """Bring a base model under `bases` and return its digest; a base that is there already is reused.
+
+    The digest is the hash of the SHA-256 of every file of the model (weights, config, tokenizer).
+
+    Raises:
+        BaseModelError: the source is missing, unsafe, damaged, or not the one that the recipe pins.
+    """
+    make_private_directory(bases)
+    index = bases / "index" / f"{_source_key(source, project_root)}.json"
+    digest = _indexed_digest(index, bases)
+    if digest is None:
+        with _staging(bases) as staging:
+            _build(source, staging, project_root)
+            digest = _adopt(staging, bases)
+        write_json(index, {"digest": digest, "files": _fingerprint(bases / digest)})
+    if isinstance(source, FolderBase) and source.digest not in (None, digest):
+        raise BaseModelError(
+            f"base.digest pins {source.digest}, but {source.path} holds {digest}; "
+            "use the pinned model, or change the pin"
+        )
+    return digest
+
+
+def base_directory(bases: Path, digest: str) -> Path:
+    """Where an imported base lies.
+
+    Raises:
+        BaseModelError: it isn't there.
+    """
+    directory = bases / digest
+    if not (directory / MANIFEST).is_file():
+        raise BaseModelError(f"the base model {digest} is not under {bases}; run `burnish finetune` again to import it")
+    return directory
+
+
+def verify_base(bases: Path, digest: str) -> None:
+    """Read every file of an imported base again and compare it with its hash.
+
+    Raises:
+        BaseModelError: a file is missing or differs.
+    """
+    directory = base_directory(bases, digest)
+    if not is_valid_directory(directory) or _content_digest(directory) != digest:
+        raise BaseModelError(f"the base model in {directory} is damaged; delete that folder and run again")
+
+
+def license_notice(source: BaseSource) -> str | None:
+    """The terms to show before a packaged base is downloaded or used; None for tiny models and the user's own."""
+    return package_notice(source.package) if isinstance(source, PackageBase) else None
+
+
+def _source_key(source: BaseSource, project_root: Path) -> str:
+    about: dict[str, Any] = {"source": source.model_dump(mode="json"), "conversion": _CONVERSION}
+    if isinstance(source, TinyBase):
+        about["text"] = [TRAINING_TEXT, CHAT_TEMPLATE]
+    elif isinstance(source, PackageBase):
+        about["version"] = package_version(source.package)
+    else:
+        folder = _folder(source, project_root)
+        about["source"] = str(folder)
+        about["files"] = _fingerprint(folder)
+    return digest_of(about)
+
+
+def _folder(source: FolderBase, project_root: Path) -> Path:
+    return (project_root / Path(source.path).expanduser()).absolute()
+
+
+def _fingerprint(directory: Path) -> dict[str, list[int]]:
+    """Size and modification time of each file: enough to see that nobody touched them."""
+    if not directory.is_dir():
+        return {}
+    stats = {path.name: path.stat() for path in sorted(directory.iterdir()) if path.is_file()}
+    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
+
+
+def _indexed_digest(index: Path, bases: Path) -> str | None:
+    if not index.is_file():
+        return None
+    try:
+        entry = json.loads(index.read_text(encoding="utf-8"))
+        digest, files = str(entry["digest"]), entry["files"]
+    except (ValueError, KeyError, TypeError):
+        return None  # a damaged index entry costs one more import
+    return digest if files and files == _fingerprint(bases / digest) else None
+
+
+@contextmanager
+def _staging(bases: Path) -> Iterator[Path]:
+    try:
+        directory = Path(tempfile.mkdtemp(prefix=".tmp-import-", dir=bases))
+    except OSError as error:
+        raise StorageError(
+            f"can't write in {bases}: {error.strerror}; free some space, or set BURNISH_HOME to a writable folder"
+        ) from error
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+def _build(source: BaseSource, staging: Path, project_root: Path) -> None:
+    if isinstance(source, FolderBase):
+        folder = _folder(source, project_root)
+        check_model_folder(folder)
+        for path in sorted(folder.iterdir()):
+            if MODEL_FILES.fullmatch(path.name):
+                _copy(path, staging / path.name)
+    elif isinstance(source, TinyBase):
+        _build_in_child({"kind": "tiny", "source": source.model_dump(), "target": str(staging)})
+    else:
+        with _staging(staging.parent) as parts:
+            gguf = assemble_gguf(source, parts)
+            _build_in_child({"kind": "gguf", "gguf": str(gguf), "target": str(staging)})
+    check_model_folder(staging)
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise BaseModelError(
+            f"can't copy {source}: {error.strerror or error}; check permissions and free space"
+        ) from error
+
+
+def _build_in_child(request: dict[str, Any]) -> None:
+    """Run the import process: torch and the weights never enter this process."""
+    with tempfile.TemporaryFile() as output:
+        process = spawn(
+            python_command("tasks.models.import_process", json.dumps(request)),
+            environment=child_environment(_IMPORT_THREADS),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            exit_code = process.wait()
+        finally:
+            stop(process, grace_seconds=1)
+        if exit_code:
+            output.seek(0)
+            lines = output.read().decode(errors="replace").strip().splitlines() or ["no output"]
+            raise BaseModelError(
+                f"building the {request['kind']} base model failed with exit status {exit_code}: {lines[-1]}; "
+                "check free memory and disk space"
+            )
+
+
+def _adopt(staging: Path, bases: Path) -> str:
+    """Move the staged files to `bases/<digest>`."""
+    digest = _content_digest(staging)
+    with new_directory(bases / digest) as directory:
+        for path in sorted(staging.iterdir()):
+            path.rename(directory / path.name)
+    return digest
+
+
+def _content_digest(directory: Path) -> str:
+    return digest_of({path.name: file_digest(path) for path in sorted(directory.iterdir()) if path.name != MANIFEST})

@@ -1,0 +1,106 @@
+"""What the machine has, and the decisions that follow from it: precision, device, threads."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from tasks.models.child_process import child_environment, python_command
+
+Precision = Literal["fp32", "bf16"]
+
+_NVIDIA_DEVICES = ("/dev/nvidiactl", "/dev/dxg")
+_PROBE_TIMEOUT_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One CUDA device that torch can use."""
+
+    name: str
+    memory_bytes: int
+    bf16: bool
+    """Whether it computes in bf16 natively (compute capability 8 or newer)."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """One machine, as far as this process may use it."""
+
+    cores: int
+    memory_bytes: int
+    bf16: bool
+    """Whether the CPU has bf16 instructions."""
+    gpus: tuple[Gpu, ...] = ()
+
+
+def choose_precision(requested: Literal["auto", "fp32", "bf16"], hardware: Hardware) -> Precision:
+    """Precision of the frozen base: bf16 where every device that may run it has it, unless the recipe says which."""
+    if requested != "auto":
+        return requested
+    capable = all(gpu.bf16 for gpu in hardware.gpus) if hardware.gpus else hardware.bf16
+    return "bf16" if capable else "fp32"
+
+
+def choose_device(hardware: Hardware, slot: int) -> str:
+    """Device of a slot, as torch names it: GPUs are dealt in turn."""
+    return f"cuda:{slot % len(hardware.gpus)}" if hardware.gpus else "cpu"
+
+
+def threads_per_slot(hardware: Hardware, slots: int) -> int:
+    """CPU threads of each slot, so that all slots together don't ask for more than the cores."""
+    return max(1, hardware.cores // slots)
+
+
+def detect_hardware() -> Hardware:
+    """Look at this machine: cores and memory that this process may use, bf16, GPUs."""
+    return Hardware(
+        cores=_usable_cores(),
+        memory_bytes=_usable_memory(),
+        bf16=_cpu_has_bf16(Path("/proc/cpuinfo").read_text(encoding="utf-8")),
+        gpus=_detect_gpus() if any(Path(device).exists() for device in _NVIDIA_DEVICES) else (),
+    )
+
+
+def _usable_cores() -> int:
+    return max(1, min(len(os.sched_getaffinity(0)), _cgroup_cores() or os.cpu_count() or 1))
+
+
+def _cgroup_cores() -> int | None:
+    quota, _, period = _cgroup_value("cpu.max").partition(" ")
+    return max(1, int(quota) // int(period)) if quota.isdigit() and period.isdigit() else None
+
+
+def _usable_memory() -> int:
+    limit = _cgroup_value("memory.max")
+    total = int(psutil.virtual_memory().total)
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+def _cgroup_value(name: str) -> str:
+    """A limit of the container, in cgroup version 2; empty where there is none."""
+    path = Path("/sys/fs/cgroup") / name
+    return path.read_text(encoding="ascii").strip() if path.is_file() else ""
+
+
+def _cpu_has_bf16(cpuinfo: str) -> bool:
+    flags = {word for line in cpuinfo.splitlines() if line.startswith(("flags", "Features")) for word in line.split()}
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def _detect_gpus() -> tuple[Gpu, ...]:
+    """Ask torch in a child process, so that this one never holds torch or a CUDA context."""
+    result = subprocess.run(
+        python_command("tasks.models.gpu_probe"),
+        env=child_environment(1),
+        capture_output=True,
+        timeout=_PROBE_TIMEOUT_SECONDS,
+        check=True,
+    )
+    return tuple(Gpu(**gpu) for gpu in json.loads(result.stdout))

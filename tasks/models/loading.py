@@ -1,0 +1,106 @@
+"""A base model in memory: loaded once per process, frozen, with adapters put on and taken off again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from configs.errors import BaseModelError
+from tasks.models.hardware import Precision
+from tasks.models.tokenizer import load_tokenizer
+from tasks.storage.durable import digest_of, is_valid_directory, read_manifest
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class LoadedBase:
+    """A frozen base model on its device, in evaluation mode, and its tokenizer."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    device: str
+    precision: Precision
+    digest: str
+
+
+def load_base(directory: Path, *, precision: Precision, device: str) -> LoadedBase:
+    """Load an imported base model (`home/bases/<digest>`).
+
+    Raises:
+        BaseModelError: the weights don't fit the config (a missing or mis-shaped tensor would be random).
+    """
+    digest = digest_of(read_manifest(directory)["files"])
+    try:
+        model, found = AutoModelForCausalLM.from_pretrained(
+            directory,
+            dtype=_DTYPES[precision],
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # told below, by name
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise BaseModelError(f"the base model in {directory} can't be loaded: {error}") from error
+    wrong = sorted({*found["missing_keys"], *(str(entry[0]) for entry in found["mismatched_keys"])})
+    if wrong:
+        raise BaseModelError(
+            f"the weights in {directory} don't fit its config.json: {len(wrong)} tensors are missing or of another "
+            f"shape, the first is {wrong[0]}; import a complete model"
+        )
+    model = model.to(device).eval().requires_grad_(False)
+    return LoadedBase(model, load_tokenizer(directory), device, precision, digest)
+
+
+@contextmanager
+def adapter_active(loaded: LoadedBase, adapter_directory: Path) -> Iterator[PreTrainedModel]:
+    """Run the block with an adapter's layers inside `loaded.model`; the plain base is back afterwards.
+
+    Yields `loaded.model` itself, so that code which reaches into the model works the same with and without.
+    """
+    adapted = load_adapter(loaded, adapter_directory)
+    try:
+        yield loaded.model
+    finally:
+        adapted.unload()
+
+
+def load_adapter(loaded: LoadedBase, adapter_directory: Path) -> PeftModel:
+    """Put an adapter (`home/adapters/<digest>`) on the base; its `unload` gives the plain base back.
+
+    Raises:
+        BaseModelError: the adapter is damaged, or was trained on another base.
+    """
+    from peft import PeftModel
+
+    _check_adapter(loaded, adapter_directory)
+    adapted = PeftModel.from_pretrained(loaded.model, str(adapter_directory))
+    return adapted.eval()
+
+
+def carries_adapter(loaded: LoadedBase) -> bool:
+    """Whether an adapter is on the base, or was left on it by a job that failed."""
+    return any("lora_" in name for name, _ in loaded.model.named_modules())
+
+
+def _check_adapter(loaded: LoadedBase, directory: Path) -> None:
+    if not is_valid_directory(directory) or not (directory / "adapter_model.safetensors").is_file():
+        raise BaseModelError(f"the adapter {directory} is missing or damaged; delete it and run again")
+    trained_on = read_manifest(directory).get("base_digest", loaded.digest)
+    if trained_on != loaded.digest:
+        raise BaseModelError(
+            f"the adapter {directory} was trained on base {trained_on}, the loaded base is {loaded.digest}; "
+            "load the base that it was trained on"
+        )

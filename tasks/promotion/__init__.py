@@ -1,0 +1,1 @@
+"""Parity, gates, decision, alias moves."""

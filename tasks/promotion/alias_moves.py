@@ -1,0 +1,212 @@
+"""Moves of aliases that survive a kill, can't both win, and are all on record.
+
+MLflow has no compare-and-swap and keeps no history of aliases. So each move is made under a file lock, checked against
+the champion that its decision was compared with, and written down as an intent before the first alias changes. Where
+the holder dies in between, the next command finishes the move, or undoes it where that is no longer possible.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from filelock import FileLock, Timeout
+
+from configs.errors import RegistryError
+from tasks.registry.history import (
+    AliasChange,
+    Move,
+    MoveKind,
+    history,
+    notice_moves_by_hand,
+    record_intent,
+    record_outcome,
+)
+from tasks.registry.mlflow_versions import REJECTED, aliases_of, get_version, set_alias, version_exists
+from tasks.storage.durable import make_private_directory
+from tasks.storage.faults import reach
+
+if TYPE_CHECKING:
+    from tasks.tracking.mlflow_runs import Tracker
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_LOCK_TIMEOUT_SECONDS = 60.0
+
+
+def move_alias(
+    tracker: Tracker,
+    name: str,
+    *,
+    alias: Literal["champion", "challenger"],
+    version: str,
+    beaten_champion: str | None,
+    actor: str,
+    reason: str,
+    decision: str,
+) -> Move:
+    """Give a version its alias; the old champion becomes `previous`. The same decision moves an alias only once.
+
+    Args:
+        tracker: the door to MLflow.
+        name: registered model.
+        alias: what the version becomes.
+        version: the version that earned it.
+        beaten_champion: the champion that the decision was compared with; None: there was none.
+        actor: who asked.
+        reason: why, for the history.
+        decision: identity of the decision.
+
+    Raises:
+        RegistryError: the version isn't there or was rejected; or the champion changed since the decision, which is
+            void then.
+    """
+    with _settled(tracker, name):
+        earlier = _move_of(history(tracker, name), decision)
+        if earlier is not None:
+            return earlier
+        _check_candidate(tracker, name, version)
+        aliases = aliases_of(tracker, name)
+        _check_champion(name, version, beaten=beaten_champion, actual=aliases.get(CHAMPION))
+        changes = _promotion(aliases, alias=alias, version=version)
+        return _move(tracker, name, kind="promotion", changes=changes, actor=actor, reason=reason, decision=decision)
+
+
+def rollback(tracker: Tracker, name: str, *, actor: str, reason: str) -> Move:
+    """Make `previous` the champion again; the champion becomes `previous`, so a rollback can be taken back.
+
+    Raises:
+        RegistryError: there is no previous champion.
+    """
+    with _settled(tracker, name):
+        aliases = aliases_of(tracker, name)
+        previous, champion = aliases.get(PREVIOUS), aliases.get(CHAMPION)
+        if previous is None:
+            raise RegistryError(
+                f"model {name!r} has no alias {PREVIOUS!r} to roll back to; `burnish history {name}` shows "
+                "its versions, `burnish promote` moves one"
+            )
+        changes = [AliasChange(PREVIOUS, previous, champion), AliasChange(CHAMPION, champion, previous)]
+        return _move(tracker, name, kind="rollback", changes=changes, actor=actor, reason=reason, decision="")
+
+
+def alias_history(tracker: Tracker, name: str) -> list[Move]:
+    """Return every move of a model, oldest first, after finishing interrupted ones and noticing those by hand."""
+    with _settled(tracker, name):
+        return history(tracker, name)
+
+
+def finish_interrupted_moves(tracker: Tracker, name: str) -> list[Move]:
+    """End the moves that a killed process left as an intent, and return them as they ended."""
+    with _locked(tracker, name):
+        return _finish(tracker, name)
+
+
+@contextmanager
+def _settled(tracker: Tracker, name: str) -> Iterator[None]:
+    """Hold the model's lock, with no move half-made and every move by hand on record."""
+    with _locked(tracker, name):
+        _finish(tracker, name)
+        notice_moves_by_hand(tracker, name)
+        yield
+
+
+@contextmanager
+def _locked(tracker: Tracker, name: str) -> Iterator[None]:
+    if not _NAME.fullmatch(name):
+        raise RegistryError(f"a model's name has lower-case letters, digits, - and _, at most 63; got {name!r}")
+    lock = FileLock(make_private_directory(tracker.home / "locks") / f"aliases-{name}.lock")
+    try:
+        with lock.acquire(timeout=_LOCK_TIMEOUT_SECONDS):
+            yield
+    except Timeout as error:
+        raise RegistryError(
+            f"another process has been moving aliases of {name!r} for over {_LOCK_TIMEOUT_SECONDS:.0f} seconds; "
+            "wait for it, or stop it and run the same command again"
+        ) from error
+
+
+def _finish(tracker: Tracker, name: str) -> list[Move]:
+    return [_carry_out(tracker, name, move) for move in history(tracker, name) if move.state == "intent"]
+
+
+def _move_of(moves: list[Move], decision: str) -> Move | None:
+    return next((move for move in moves if decision and move.decision == decision and move.state == "done"), None)
+
+
+def _check_candidate(tracker: Tracker, name: str, version: str) -> None:
+    rejected = get_version(tracker, name, version=version).tags.get(REJECTED)
+    if rejected is not None:
+        raise RegistryError(f"version {version} of {name!r} was rejected ({rejected}) and gets no alias; train another")
+
+
+def _check_champion(name: str, version: str, *, beaten: str | None, actual: str | None) -> None:
+    if beaten != actual:
+        raise RegistryError(
+            f"the decision on version {version} of {name!r} is void: it was compared with {_champion_text(beaten)}, "
+            f"but now there is {_champion_text(actual)}; run the same command again to compare with that"
+        )
+
+
+def _champion_text(version: str | None) -> str:
+    return "no champion" if version is None else f"champion {version}"
+
+
+def _promotion(aliases: dict[str, str], *, alias: str, version: str) -> list[AliasChange]:
+    """Return the changes in the order to make them: `champion` last, so that it never points at nothing."""
+    if alias == CHALLENGER:
+        return [AliasChange(CHALLENGER, aliases.get(CHALLENGER), version)]
+    champion = aliases.get(CHAMPION)
+    changes = []
+    if aliases.get(CHALLENGER) == version:
+        changes.append(AliasChange(CHALLENGER, version, None))
+    if champion not in (None, version):
+        changes.append(AliasChange(PREVIOUS, aliases.get(PREVIOUS), champion))
+    return [*changes, AliasChange(CHAMPION, champion, version)]
+
+
+def _move(
+    tracker: Tracker, name: str, *, kind: MoveKind, changes: list[AliasChange], actor: str, reason: str, decision: str
+) -> Move:
+    intent = record_intent(tracker, name, kind=kind, changes=changes, actor=actor, reason=reason, decision=decision)
+    ended = _carry_out(tracker, name, intent)
+    if ended.state == "undone":
+        raise RegistryError(
+            f"an alias of {name!r} was moved by hand, or a version deleted, during this {kind}, which was undone; "
+            f"look at `burnish history {name}` and run the same command again"
+        )
+    return ended
+
+
+def _carry_out(tracker: Tracker, name: str, move: Move) -> Move:
+    """Make the changes of an intent that are still to be made; undo all if the aliases stand elsewhere by now."""
+    if move.kind == "by hand":
+        return record_outcome(tracker, name, move=move, state="done")
+    for change in move.changes:
+        if not _make(tracker, name, change):
+            _undo(tracker, name, move)
+            return record_outcome(tracker, name, move=move, state="undone")
+        reach(f"move:{change.alias}-set")
+    return record_outcome(tracker, name, move=move, state="done")
+
+
+def _make(tracker: Tracker, name: str, change: AliasChange) -> bool:
+    current = aliases_of(tracker, name).get(change.alias)
+    if current == change.after:
+        return True
+    missing = change.after is not None and not version_exists(tracker, name, version=change.after)
+    if current != change.before or missing:
+        return False
+    set_alias(tracker, name, alias=change.alias, version=change.after)
+    return True
+
+
+def _undo(tracker: Tracker, name: str, move: Move) -> None:
+    """Put back the aliases that this move has changed; one that was moved by hand since stays where it is."""
+    aliases = aliases_of(tracker, name)
+    for change in reversed(move.changes):
+        restorable = change.before is None or version_exists(tracker, name, version=change.before)
+        if aliases.get(change.alias) == change.after and restorable:
+            set_alias(tracker, name, alias=change.alias, version=change.before)

@@ -1,0 +1,66 @@
+"""Moves that a person asks for: with a reason, on record, under the same lock as the flow's own."""
+
+from __future__ import annotations
+
+import getpass
+import uuid
+
+from configs.errors import RegistryError
+from configs.settings import Settings
+from tasks.tracking.recipe_run import tracker_at
+
+
+def promote_by_hand(settings: Settings, reference: str, *, reason: str) -> str:
+    """Make a version (`name/3`) the champion and say so.
+
+    Raises:
+        RegistryError: no reason, no such version, or one that was rejected by the parity check.
+    """
+    from tasks.promotion.alias_moves import move_alias
+    from tasks.registry.mlflow_versions import aliases_of, resolve_version
+
+    _require(reason)
+    tracker = tracker_at(settings)
+    version = resolve_version(tracker, reference)
+    beaten = aliases_of(tracker, version.name).get("champion")
+    if beaten == version.version:
+        return f"version {version.version} of {version.name} is the champion already"
+    move = move_alias(
+        tracker, version.name,
+        alias="champion", version=version.version, beaten_champion=beaten,
+        actor=getpass.getuser(), reason=reason, decision=f"by hand {uuid.uuid4().hex[:8]}",
+    )  # fmt: skip
+    return move.sentence()
+
+
+def rollback_by_hand(settings: Settings, name: str, *, reason: str) -> str:
+    """Make the previous champion the champion again and say so.
+
+    Raises:
+        RegistryError: no reason, or nothing to go back to.
+    """
+    from tasks.promotion.alias_moves import rollback
+
+    _require(reason)
+    return rollback(tracker_at(settings), name, actor=getpass.getuser(), reason=reason).sentence()
+
+
+def history_lines(settings: Settings, name: str) -> list[str]:
+    """Every move of a model, oldest first; moves made in MLflow's own UI are noticed now.
+
+    Raises:
+        RegistryError: there is no such model.
+    """
+    from tasks.promotion.alias_moves import alias_history
+    from tasks.registry.mlflow_versions import model_exists
+
+    tracker = tracker_at(settings)
+    if not model_exists(tracker, name):
+        raise RegistryError(f"no registered model {name!r}; `burnish finetune` registers one under its recipe's name")
+    moves = alias_history(tracker, name)
+    return [move.sentence() for move in moves] or [f"no alias of {name} was moved yet"]
+
+
+def _require(reason: str) -> None:
+    if not reason.strip():
+        raise RegistryError("a move by hand needs a reason for the history: --reason 'why'")

@@ -1,0 +1,187 @@
+"""The gates between a candidate and its alias: a pure decision over scorecards and the recipe's policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from configs.schema import Promotion
+from tasks.evaluation.comparison import compare
+from tasks.evaluation.scorecards import Scorecard
+from tasks.evaluation.slices import EvaluationRows, SliceComparison, compare_slices
+from tasks.evaluation.verdict import Verdict
+from tasks.metrics.looks import alpha_at_look, confidence_at_look
+
+
+@dataclass(frozen=True)
+class GateOutcome:
+    """One rule and whether the candidate clears it."""
+
+    name: str
+    passed: bool
+    reason: str
+    """One sentence with figures, whether passed or not."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The outcome of all gates for one candidate."""
+
+    promote: bool
+    alias: Literal["champion", "challenger"] | None
+    """What the candidate becomes; None if it is refused."""
+    gates: tuple[GateOutcome, ...]
+    reasons: tuple[str, ...]
+    """Of the gates that refused it; of all gates if none did."""
+    champion_version: str | None
+    """The champion it was compared with: the decision is void if that changed meanwhile."""
+    look: int
+    """Which decision on this test set this is, from 1."""
+    alpha_spent: float
+    """One-sided level that this look spent."""
+    slices: tuple[SliceComparison, ...]
+    """The candidate against the champion, else against the best cheaper option."""
+
+
+def should_promote(
+    candidate: Scorecard,
+    cheaper: Sequence[Scorecard],
+    champion: Scorecard | None,
+    *,
+    champion_version: str | None,
+    rows: EvaluationRows,
+    verdict: Verdict,
+    policy: Promotion,
+    look: int,
+    parity_passed: bool,
+    parity_reason: str,
+    stop_failures: int,
+    currency: str,
+) -> Decision:
+    """Decide whether the candidate earns its alias. Every gate is evaluated, so that all reasons are known.
+
+    Equal models are promoted with probability at most `policy.alpha` over all looks at one test set together: the
+    lower bounds are one-sided at the level that this look may spend.
+
+    Args:
+        candidate: The fine-tune.
+        cheaper: The cheaper options, scored on the same records.
+        champion: The champion's scorecard on the same records; None if there is no champion.
+        champion_version: Its version in the registry.
+        rows: The records.
+        verdict: Whether fine-tuning pays.
+        policy: The recipe's limits.
+        look: Number of this decision on this test set, from 1.
+        parity_passed: Whether the registered model equals the trained one.
+        parity_reason: What the parity check found, in one sentence.
+        stop_failures: Rules with `on_failure: stop` that the data failed.
+        currency: Of costs, shown only.
+    """
+    level = confidence_at_look(policy.alpha, look)
+    rivals = [_gain_gate("gain over cheaper options", candidate, card, rows, policy, level) for card in cheaper]
+    compared = _slice_comparisons(candidate, cheaper, champion, rows=rows, verdict=verdict, policy=policy)
+    gates = (
+        *rivals,
+        _champion_gate(candidate, champion, rows, policy, level),
+        GateOutcome("pays", verdict.kind == "pays", verdict.sentence),
+        _slice_gate(compared, policy),
+        _latency_gate(candidate, policy),
+        _cost_gate(candidate, policy, currency),
+        _validation_gate(stop_failures),
+        GateOutcome("parity", parity_passed, parity_reason),
+    )
+    promote = all(gate.passed for gate in gates)
+    return Decision(
+        promote=promote,
+        alias=policy.alias if promote else None,
+        gates=gates,
+        reasons=tuple(f"{gate.name}: {gate.reason}" for gate in gates if promote or not gate.passed),
+        champion_version=champion_version,
+        look=look,
+        alpha_spent=alpha_at_look(policy.alpha, look),
+        slices=compared,
+    )
+
+
+def _gain_gate(
+    name: str, candidate: Scorecard, other: Scorecard, rows: EvaluationRows, policy: Promotion, level: float
+) -> GateOutcome:
+    gain = compare(candidate, other, rows=rows, confidence=level)
+    passed = gain.surely_above(policy.min_gain)
+    reason = (
+        f"over {other.name} {100 * gain.difference:.1f} points, surely more than {100 * gain.low:.1f} "
+        f"({gain.method}, one-sided {50 * (1 + level):.6g}%); more than {100 * policy.min_gain:g} is wanted"
+    )
+    if not passed and gain.low > policy.min_gain:
+        reason += f", and the {gain.test} test does not confirm it (p = {gain.p_value:.2g})"
+    return GateOutcome(name, passed, reason)
+
+
+def _champion_gate(
+    candidate: Scorecard, champion: Scorecard | None, rows: EvaluationRows, policy: Promotion, level: float
+) -> GateOutcome:
+    name = "gain over the champion"
+    if champion is None:
+        return GateOutcome(name, True, "there is no champion yet")
+    return _gain_gate(name, candidate, champion, rows, policy, level)
+
+
+def _slice_comparisons(
+    candidate: Scorecard,
+    cheaper: Sequence[Scorecard],
+    champion: Scorecard | None,
+    *,
+    rows: EvaluationRows,
+    verdict: Verdict,
+    policy: Promotion,
+) -> tuple[SliceComparison, ...]:
+    reference = champion or next((card for card in cheaper if card.name == verdict.best_cheaper), None)
+    if reference is None:
+        return ()
+    return compare_slices(
+        candidate.row_scores,
+        reference.row_scores,
+        rows=rows,
+        min_rows=policy.min_slice_rows,
+        max_loss=policy.max_slice_loss,
+    )
+
+
+def _slice_gate(compared: Sequence[SliceComparison], policy: Promotion) -> GateOutcome:
+    blocking = [item for item in compared if item.blocks]
+    untold = sum(item.p_value is None for item in compared)
+    few = f"; {untold} slices have fewer than {policy.min_slice_rows} records: too few to tell" if untold else ""
+    if blocking:
+        named = ", ".join(
+            f"{item.slice} {item.value!r} ({100 * item.difference:.1f} points on {item.n} records)" for item in blocking
+        )
+        limit = f"{100 * policy.max_slice_loss:g} points"
+        return GateOutcome("slices", False, f"surely worse by more than {limit} in {named}{few}")
+    tested = len(compared) - untold
+    return GateOutcome(
+        "slices",
+        True,
+        f"none of {tested} slices is surely worse by more than {100 * policy.max_slice_loss:g} points{few}",
+    )
+
+
+def _latency_gate(candidate: Scorecard, policy: Promotion) -> GateOutcome:
+    found, limit = candidate.latency_p95_seconds, policy.max_latency_p95_seconds
+    if limit is None:
+        return GateOutcome("latency", True, "no limit set")
+    if found is None:
+        return GateOutcome("latency", False, f"not measured; at most {limit:g} s is allowed")
+    return GateOutcome("latency", found <= limit, f"p95 is {found:.3g} s; at most {limit:g} s is allowed")
+
+
+def _cost_gate(candidate: Scorecard, policy: Promotion, currency: str) -> GateOutcome:
+    found, limit = candidate.cost_per_1000_requests, policy.max_cost_per_1000_requests
+    if limit is None:
+        return GateOutcome("cost", True, "no limit set")
+    reason = f"1,000 requests cost {found:.4g} {currency}; at most {limit:g} {currency} is allowed"
+    return GateOutcome("cost", found <= limit, reason)
+
+
+def _validation_gate(stop_failures: int) -> GateOutcome:
+    return GateOutcome("data", stop_failures == 0, f"{stop_failures} rules that stop the flow failed")

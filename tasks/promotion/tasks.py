@@ -1,0 +1,172 @@
+"""Prefect tasks of the promotion room: parity, the decision, the move."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+
+from tasks.inference.answers import select_records
+from tasks.models.tasks import open_worker
+from tasks.registry.incumbent import COMPARED_WITH, LINEAGE, LOOK
+from tasks.tracking.identity import stage_identity
+from tasks.tracking.recipe_run import RecipeRun
+from tasks.tracking.stage_ledger import StageRecord
+
+if TYPE_CHECKING:
+    from tasks.promotion.gates import Decision
+
+log = logging.getLogger("burnish")
+
+_TOP_TOKENS = 64
+_BATCH_TOKENS = 1024
+_BATCH_ROWS = 8
+
+
+@task(name="check parity")
+def check_parity(run: RecipeRun, snapshot: str, option: dict[str, Any], base: str, version: str) -> dict[str, Any]:
+    """Load the version from the registry in a fresh process and compare it with the trainer's model."""
+    from tasks.data.snapshots import read_snapshot
+    from tasks.inference.reference import REFERENCE_FILE
+    from tasks.promotion import parity
+    from tasks.registry.mlflow_versions import REJECTED, tag_version
+
+    data = read_snapshot(run.settings.snapshots, snapshot)
+    records = select_records(data.split("test"), run.recipe.promotion.parity_records)
+    references = run.settings.home / "references"
+    arguments = {
+        "option": option,
+        "snapshots": str(run.settings.snapshots),
+        "snapshot": snapshot,
+        "record_ids": [record.record_id for record in records],
+        "max_new_tokens": run.recipe.evaluation.max_new_tokens,
+        "batch_token_budget": _BATCH_TOKENS,
+        "top_tokens": _TOP_TOKENS,
+        "references": str(references),
+        "adapters": str(run.settings.adapters),
+    }
+    with open_worker(run, base, slot=0, slots=1) as worker:
+        reference = worker.run("tasks.inference.reference:logits", arguments)["reference"]
+    result = parity.check_parity(
+        run.tracker,
+        run.recipe.name,
+        version=version,
+        records=records,
+        reference=references / reference / REFERENCE_FILE,
+        tolerance=run.recipe.promotion.parity_tolerance,
+        batch_size=_BATCH_ROWS,
+    )
+    tags = {"burnish.parity": result.sentence()}
+    if not result.passed:
+        tags[REJECTED] = result.sentence()
+    tag_version(run.tracker, run.recipe.name, version=version, tags=tags)
+    log.info("  %s", result.sentence())
+    return {**dataclasses.asdict(result), "sentence": result.sentence()}
+
+
+@task(name="identify the decision")
+def promote_identity(run: RecipeRun, checked: StageRecord, scores: StageRecord, version: StageRecord) -> str:
+    """Hash of what verdict and decision depend on."""
+    inputs = {
+        "scores": scores.identity,
+        "version": version.identity,
+        "snapshot": checked.outputs["snapshot"],
+        "promotion": run.recipe.promotion.model_dump(mode="json"),
+        "economics": run.recipe.economics.model_dump(mode="json"),
+        "confidence": run.recipe.evaluation.confidence,
+    }
+    rooms = ["tasks.promotion", "tasks.evaluation", "tasks.metrics"]
+    return stage_identity("promote", inputs, rooms=rooms, libraries=["numpy", "scipy"])
+
+
+@task(name="decide and move the alias")
+def decide_and_move(run: RecipeRun, checked: StageRecord, scores: StageRecord, version: StageRecord) -> dict[str, Any]:
+    """Reach the verdict and the decision; move the alias if every gate is cleared; tag the version with both."""
+    from tasks.data.snapshots import read_snapshot
+    from tasks.evaluation.comparison import compare
+    from tasks.evaluation.scorecards import scorecard_from_json
+    from tasks.evaluation.slices import evaluation_rows
+    from tasks.evaluation.verdict import decide_verdict
+    from tasks.promotion.gates import should_promote
+
+    recipe = run.recipe
+    data = read_snapshot(run.settings.snapshots, checked.outputs["snapshot"])
+    records = select_records(data.split("test"), None)
+    rows = evaluation_rows(records, slice_by=recipe.evaluation.slice_by, labels=data.labels)
+    cards = [scorecard_from_json(json.dumps(values)) for values in scores.outputs["scorecards"]]
+    candidate = next(card for card in cards if card.kind == "candidate")
+    champion = next((card for card in cards if card.kind == "champion"), None)
+    cheaper = [card for card in cards if card.kind in ("classical", "prompt")]
+    verdict = decide_verdict(
+        candidate, cheaper,
+        rows=rows, promotion=recipe.promotion, economics=recipe.economics, confidence=recipe.evaluation.confidence,
+    )  # fmt: skip
+    number = str(version.outputs["version"])
+    look, lineage = look_of(run, number)
+    decision = should_promote(
+        candidate, cheaper, champion,
+        champion_version=scores.outputs["champion_version"], rows=rows, verdict=verdict, policy=recipe.promotion,
+        look=look,
+        parity_passed=bool(version.outputs["parity"]["passed"]), parity_reason=version.outputs["parity"]["sentence"],
+        stop_failures=sum(row["failed"] and row["on_failure"] == "stop" for row in checked.outputs["outcomes"]),
+        currency=recipe.economics.currency,
+    )  # fmt: skip
+    identity = promote_identity.fn(run, checked, scores, version)
+    _tag(run, number, decision, verdict=verdict.sentence, lineage=lineage)
+    if decision.promote:
+        _move(run, number, decision, identity)
+    log.info("  %s", verdict.sentence)
+    others = [*cheaper, *([champion] if champion else [])]
+    gains = {card.name: compare(candidate, card, rows=rows, confidence=recipe.evaluation.confidence) for card in others}
+    return {
+        "verdict": dataclasses.asdict(verdict),
+        "decision": dataclasses.asdict(decision),
+        "comparisons": [{"option": name, **dataclasses.asdict(gain)} for name, gain in gains.items()],
+        "version": number,
+    }
+
+
+def look_of(run: RecipeRun, version: str) -> tuple[int, str]:
+    """Number of this candidate's look at the test set, and the line of test sets that it is counted on.
+
+    Counted over split and grouping, not over one snapshot: as data grows, most test rows were looked at before.
+    """
+    from tasks.registry.incumbent import number_of_look
+    from tasks.storage.durable import digest_of
+
+    data = run.recipe.data
+    lineage = digest_of({"split": data.split.model_dump(mode="json"), "group_by": data.group_by})
+    return number_of_look(run.tracker, run.recipe.name, version=version, lineage=lineage), lineage
+
+
+def _tag(run: RecipeRun, version: str, decision: Decision, *, verdict: str, lineage: str) -> None:
+    from tasks.registry.mlflow_versions import tag_version
+
+    tags = {
+        "burnish.verdict": verdict,
+        "burnish.decision": "promote" if decision.promote else "refuse",
+        "burnish.reasons": "; ".join(decision.reasons),
+        LOOK: str(decision.look),
+        LINEAGE: lineage,
+        COMPARED_WITH: decision.champion_version or "",
+    }
+    tag_version(run.tracker, run.recipe.name, version=version, tags=tags)
+
+
+def _move(run: RecipeRun, version: str, decision: Decision, identity: str) -> None:
+    from tasks.promotion.alias_moves import move_alias
+
+    assert decision.alias is not None
+    move_alias(
+        run.tracker,
+        run.recipe.name,
+        alias=decision.alias,
+        version=version,
+        beaten_champion=decision.champion_version,
+        actor="finetune",
+        reason="cleared every gate",
+        decision=identity,
+    )

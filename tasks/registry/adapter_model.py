@@ -1,0 +1,361 @@
+"""The registered model: a LoRA adapter that finds its base by digest and answers as the trainer's model does.
+
+MLflow copies this file into each version and runs it from there ("models from code"). So it imports nothing of
+Burnish, and it is simple rather than fast. What stands beside it: `adapter/` in peft's layout and `spec.json`.
+The base model is looked for in `model_config["base_directory"]` (given when loading), in the folders of the
+environment variable BURNISH_BASE_DIRS, and where it lay at registration; in each as itself or as `<digest>/`.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.pyfunc import PythonModel
+
+_PLACEHOLDER = "\ufdd0{}\ufdd1"
+_LABELS_AT_ONCE = 32
+
+Pieces = list[tuple[str, bool]]
+"""Text, and whether it is the template's own: only there does the spelling of a special token count as one."""
+
+
+class AdapterModel(PythonModel):  # type: ignore[misc]
+    """Answers rows with a column `prompt`, or `messages` (JSON), and the metadata columns of the template."""
+
+    def load_context(self, context: Any) -> None:
+        """Load base, adapter and tokenizer; refuse them if a byte differs from what was registered."""
+        import torch
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        spec = json.loads(Path(context.artifacts["spec"]).read_text(encoding="utf-8"))
+        adapter = Path(context.artifacts["adapter"])
+        _check_files(adapter, spec["adapter_files"], what="adapter")
+        base = _find_base(spec, (context.model_config or {}).get("base_directory"))
+        precision = {"fp32": torch.float32, "bf16": torch.bfloat16}[spec["precision"]]
+        loaded = AutoModelForCausalLM.from_pretrained(
+            base,
+            dtype=precision,
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        adapted = PeftModel.from_pretrained(loaded, str(adapter)).to(device).eval()
+        self._model = adapted.get_base_model()
+        # on CPU a slice of a larger tensor runs through the output layer as one product for each row, 40 times slower
+        self._model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
+        self._spec = spec
+        self._writer = _PromptWriter(
+            spec["template"],
+            AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False),
+            context_tokens=self._model.config.get_text_config(decoder=True).max_position_embeddings
+            - spec["max_new_tokens"],
+        )
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[Any]:
+        """Answer each row.
+
+        Args:
+            context: MLflow's; not used.
+            model_input: the rows.
+            params: `mode` ("answer", or "logits" for the parity check) and `batch_size` (rows at once).
+
+        Returns:
+            One text for each row; in mode "logits" one {"tokens": ids, "logits": first step's, fp32} for each row,
+            decoded greedily whatever the model's own decoding.
+        """
+        import torch
+
+        params = params or {}
+        rows = [_row(values) for values in model_input.to_dict(orient="records")]
+        scores_labels = self._spec["decoding"] == "label_scoring" and params.get("mode") != "logits"
+        bf16 = self._spec["precision"] == "bf16"
+        with torch.no_grad(), torch.autocast(self._model.device.type, dtype=torch.bfloat16, enabled=bf16):
+            if scores_labels:
+                return [self._best_label(row) for row in rows]
+            size = max(1, int(params.get("batch_size", 8)))
+            batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+            decoded = [answer for batch in batches for answer in self._decode(batch)]
+        if params.get("mode") == "logits":
+            return [{"tokens": tokens, "logits": logits} for tokens, logits in decoded]
+        return [self._writer.text(tokens) for tokens, _ in decoded]
+
+    def _decode(self, rows: Sequence[dict[str, Any]]) -> list[tuple[list[int], Any]]:
+        """Return each row's greedy tokens, its end token left out, and the logits of its first step."""
+        import torch
+        from transformers import DynamicCache
+
+        tokens, mask = self._padded([self._writer.prompt_ids(row) for row in rows])
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        stops = [self._writer.end_token_id(row) for row in rows]
+        cache, first = DynamicCache(config=self._model.config), None
+        answers: list[list[int]] = [[] for _ in rows]
+        running = set(range(len(rows)))
+        for _ in range(self._spec["max_new_tokens"]):
+            logits = self._logits(tokens, cache, attention_mask=mask, position_ids=positions, logits_to_keep=1)[:, -1]
+            first = logits if first is None else first
+            chosen = logits.argmax(dim=-1)
+            ids = chosen.tolist()
+            running = {row for row in running if ids[row] != stops[row]}
+            if not running:
+                break
+            for row in running:
+                answers[row].append(ids[row])
+            tokens, positions = chosen[:, None], positions[:, -1:] + 1
+            mask = torch.cat([mask, torch.ones_like(tokens)], dim=1)
+        assert first is not None
+        return list(zip(answers, first.cpu().numpy(), strict=True))
+
+    def _padded(self, prompts: Sequence[list[int]]) -> tuple[Any, Any]:
+        """Return [rows, longest] tokens, padded on the left, and 1 where there is one."""
+        import torch
+
+        longest, pad = max(map(len, prompts)), self._writer.pad_token_id
+        tokens = [[pad] * (longest - len(prompt)) + prompt for prompt in prompts]
+        mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        return torch.tensor(tokens, device=self._model.device), torch.tensor(mask, device=self._model.device)
+
+    def _best_label(self, row: dict[str, Any]) -> str:
+        """Return the label whose tokens, its end token included, are the most probable after the row's prompt."""
+        from transformers import DynamicCache
+
+        labels = self._spec["labels"]
+        prompt, _ = self._padded([self._writer.prompt_ids(row)])
+        cache = DynamicCache(config=self._model.config)
+        first = self._logits(prompt, cache, logits_to_keep=1)[0, -1].log_softmax(dim=-1)
+        scores: list[float] = []
+        for start in range(0, len(labels), _LABELS_AT_ONCE):
+            ids = [self._writer.label_ids(row, label) for label in labels[start : start + _LABELS_AT_ONCE]]
+            rest = self._continuations(cache, ids)
+            scores += [float(first[label[0]]) + later for label, later in zip(ids, rest, strict=True)]
+        return str(labels[max(range(len(labels)), key=scores.__getitem__)])
+
+    def _continuations(self, cache: Any, labels: Sequence[list[int]]) -> list[float]:
+        """Return the log-probability of each label's tokens after its first one, behind the prompt in `cache`."""
+        import torch
+
+        longest = max(map(len, labels)) - 1
+        if longest == 0:
+            return [0.0] * len(labels)
+        repeated = copy.deepcopy(cache)
+        repeated.batch_repeat_interleave(len(labels))
+        padded = [label[:-1] + [0] * (longest + 1 - len(label)) for label in labels]
+        logits = self._logits(torch.tensor(padded, device=self._model.device), repeated)
+        sums = []
+        for row, label in zip(logits, labels, strict=True):
+            wanted = torch.tensor(label[1:], device=row.device)
+            steps = row[: len(wanted)]
+            sums.append(float((steps.gather(1, wanted[:, None])[:, 0] - steps.logsumexp(dim=-1)).sum()))
+        return sums
+
+    def _logits(self, tokens: Any, cache: Any, **arguments: Any) -> Any:
+        return self._model(input_ids=tokens, past_key_values=cache, use_cache=True, **arguments).logits.float()
+
+
+class _PromptWriter:
+    """Turns rows into prompts and labels into tokens exactly as in training."""
+
+    def __init__(self, template: Mapping[str, Any], tokenizer: Any, *, context_tokens: int) -> None:
+        added = {token.content: int(index) for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+        named = {token: int(tokenizer.convert_tokens_to_ids(token)) for token in tokenizer.all_special_tokens}
+        self._special = {**named, **added}
+        spellings = sorted(self._special, key=lambda token: (-len(token), token))
+        self._pattern = re.compile("|".join(map(re.escape, spellings)) or r"(?!)")
+        self._template = template
+        self._tokenizer = tokenizer
+        self._max_tokens = min(template["max_tokens"], context_tokens)
+        self._environment = _sandbox()
+        self.pad_token_id = int(tokenizer.pad_token_id or 0)
+
+    def prompt_ids(self, row: dict[str, Any]) -> list[int]:
+        """Return the tokens of a row's prompt, cut from the left."""
+        ids = self._ids(self._prompt(row))
+        bos = [] if self._tokenizer.bos_token_id is None else [int(self._tokenizer.bos_token_id)]
+        content = ids[1:] if bos and ids[:1] == bos else ids
+        return bos + content[max(len(content) - max(self._max_tokens - len(bos), 0), 0) :]
+
+    def label_ids(self, row: dict[str, Any], label: str) -> list[int]:
+        """Return the tokens of a label, its end token included."""
+        pieces, end = self._completion(row, label)
+        return [*self._ids(pieces), end]
+
+    def end_token_id(self, row: dict[str, Any]) -> int:
+        """Return the token that ends an answer."""
+        return self._completion(row, "x")[1]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return the text of an answer."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def _prompt(self, row: dict[str, Any]) -> Pieces:
+        template = self._template
+        if template["kind"] == "chat":
+            return self._chat(row, "x")[0]
+        start = [(template["instruction"] + template["separator"], True)] if template["instruction"] else []
+        return start + self._rendered(template["prompt"], row)
+
+    def _completion(self, row: dict[str, Any], completion: str) -> tuple[Pieces, int]:
+        if self._template["kind"] == "chat":
+            _, pieces, end = self._chat(row, completion)
+        else:
+            pieces, end = self._rendered(self._template["completion"], {**row, "completion": completion}), None
+        return pieces, int(self._tokenizer.eos_token_id) if end is None else self._special[end]
+
+    def _rendered(self, source: str, row: dict[str, Any]) -> Pieces:
+        chunks = self._environment.from_string(source).generate(row)
+        return [(chunk, not isinstance(chunk, _Content)) for chunk in chunks]
+
+    def _chat(self, row: dict[str, Any], completion: str) -> tuple[Pieces, Pieces, str | None]:
+        """Return prompt and completion as pieces, and the special token that ends the completion."""
+        turns = row["turns"]
+        system = [self._template["instruction"]] if self._template["instruction"] else []
+        system += [turn["content"] for turn in turns if turn["role"] == "system"]
+        messages = [{"role": "system", "content": "\n\n".join(system)}] if system else []
+        messages += [turn for turn in turns if turn["role"] != "system"]
+        answered = [*messages, {"role": "assistant", "content": completion}]
+        prompt = self._apply(messages, open_end=True)
+        pieces = self._told_apart(answered, self._apply(answered, open_end=False))
+        answer = list(_cut(pieces, len(prompt), before=False))
+        after_content = max((index + 1 for index, (_, markup) in enumerate(answer) if not markup), default=0)
+        for index in range(after_content, len(answer)):
+            match = self._pattern.search(answer[index][0])
+            if match:
+                ended = [*answer[:index], (answer[index][0][: match.start()], True)]
+                return list(_cut(pieces, len(prompt), before=True)), ended, match.group()
+        return list(_cut(pieces, len(prompt), before=True)), answer, None
+
+    def _told_apart(self, messages: Sequence[Mapping[str, str]], whole: str) -> Pieces:
+        """Tell content from the chat template's own text, by rendering placeholders instead of the content."""
+        held = [{**message, "content": _PLACEHOLDER.format(index)} for index, message in enumerate(messages)]
+        markup = re.split("\ufdd0[0-9]+\ufdd1", self._apply(held, open_end=False))
+        contents = [message["content"] for message in messages]
+        for candidate in (contents, [content.strip() for content in contents]):
+            if len(markup) == len(candidate) + 1:
+                pieces = [(markup[0], True)]
+                for content, after in zip(candidate, markup[1:], strict=True):
+                    pieces += [(content, False), (after, True)]
+                if "".join(text for text, _ in pieces) == whole:
+                    return pieces
+        if any(self._pattern.search(content) for content in contents):
+            raise ValueError("a message spells a special token of the base model, which its chat template can't tell")
+        return [(whole, True)]
+
+    def _apply(self, messages: Sequence[Mapping[str, str]], *, open_end: bool) -> str:
+        return str(self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=open_end))
+
+    def _ids(self, pieces: Pieces) -> list[int]:
+        """Return the tokens of pieces; text between two special tokens is tokenised as one."""
+        ids: list[int] = []
+        plain = ""
+        for text, markup in _merged(pieces):
+            position = 0
+            for match in self._pattern.finditer(text) if markup else ():
+                ids += [*self._plain_ids(plain + text[position : match.start()]), self._special[match.group()]]
+                plain, position = "", match.end()
+            plain += text[position:]
+        return ids + self._plain_ids(plain)
+
+    def _plain_ids(self, text: str) -> list[int]:
+        if not text:
+            return []
+        return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+
+
+class _Content(str):
+    """Text that came out of a variable, told apart from the template's own text after rendering."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self
+
+
+def _sandbox() -> Any:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import SandboxedEnvironment
+
+    class NoAttributes(SandboxedEnvironment):
+        def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+            return False
+
+    def finalize(value: Any) -> Any:
+        return _Content(value) if isinstance(value, str | int | float) else value
+
+    environment = NoAttributes(undefined=StrictUndefined, keep_trailing_newline=True, finalize=finalize)
+    environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+    environment.globals = {}
+    return environment
+
+
+def _row(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the template's variables of a row, and its turns."""
+    present = {key: str(value) for key, value in values.items() if isinstance(value, str)}
+    messages = present.pop("messages", None)
+    if messages is None and "prompt" not in present:
+        raise ValueError(f"a row needs a column 'prompt' or 'messages', got {', '.join(map(repr, values)) or 'none'}")
+    turns = json.loads(messages) if messages is not None else [{"role": "user", "content": present["prompt"]}]
+    return {**present, "prompt": "\n".join(turn["content"] for turn in turns), "turns": turns}
+
+
+def _merged(pieces: Pieces) -> Pieces:
+    """Join neighbours of one kind, so that a special token may be spelled across them."""
+    merged: Pieces = []
+    for text, markup in pieces:
+        if merged and merged[-1][1] == markup:
+            merged[-1] = (merged[-1][0] + text, markup)
+        elif text:
+            merged.append((text, markup))
+    return merged
+
+
+def _cut(pieces: Pieces, position: int, *, before: bool) -> Iterator[tuple[str, bool]]:
+    """Yield the pieces before, or from, a position in the joined text."""
+    for text, markup in pieces:
+        at = min(max(position, 0), len(text))
+        kept = text[:at] if before else text[at:]
+        if kept:
+            yield kept, markup
+        position -= len(text)
+
+
+def _find_base(spec: Mapping[str, Any], given: str | None) -> Path:
+    """Return the first folder that holds the registered base, byte for byte."""
+    roots = [given, *os.environ.get("BURNISH_BASE_DIRS", "").split(os.pathsep), spec["directory"]]
+    reasons = []
+    for root in (Path(root) for root in roots if root):
+        for folder in (root, root / spec["base"]):
+            if (folder / "config.json").is_file():
+                try:
+                    _check_files(folder, spec["base_files"], what="base model")
+                except ValueError as error:
+                    reasons.append(str(error))
+                else:
+                    return folder
+    raise ValueError(
+        f"the base model {spec['base']} was not found: {'; '.join(reasons) or 'no folder holds it'}; set "
+        "BURNISH_BASE_DIRS to a folder that holds it, or give model_config={'base_directory': …} when loading"
+    )
+
+
+def _check_files(folder: Path, files: Mapping[str, str], *, what: str) -> None:
+    for name, digest in files.items():
+        if not (folder / name).is_file():
+            raise ValueError(f"the {what} in {folder} lacks {name}")
+        with (folder / name).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != digest:
+            raise ValueError(f"the {what} in {folder} is not the registered one: {name} differs")
+
+
+mlflow.models.set_model(AdapterModel())

@@ -1,0 +1,206 @@
+"""Model versions and aliases in the MLflow registry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from configs.errors import RegistryError
+from tasks.registry.packaging import AdapterPackage, written_package
+from tasks.storage.faults import reach
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import RegisteredModel
+
+    from tasks.tracking.mlflow_runs import Tracker
+
+IDENTITY = "burnish.identity"
+ADAPTER = "burnish.adapter"
+BASE = "burnish.base"
+REJECTED = "burnish.rejected"
+_REFERENCE = re.compile(
+    r"(?P<name>[a-z0-9][a-z0-9_-]{0,62})(@(?P<alias>[A-Za-z0-9_-]{1,255})|/(?P<version>[0-9]{1,9}))?"
+)
+_MISSING = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
+_EXISTS = ErrorCode.Name(RESOURCE_ALREADY_EXISTS)
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One registered version."""
+
+    name: str
+    version: str
+    run_id: str
+    source: str
+    """Where its artifacts lie."""
+    tags: Mapping[str, str]
+    aliases: tuple[str, ...]
+
+
+def register_version(
+    tracker: Tracker, name: str, *, run_id: str, package: AdapterPackage, tags: Mapping[str, str]
+) -> str:
+    """Store a package with a run and register it; the same package is registered once, however often this is killed.
+
+    Args:
+        tracker: the door to MLflow.
+        name: registered model.
+        run_id: the run that the version belongs to.
+        package: what the version holds.
+        tags: put on the version besides the digests of package, adapter and base.
+
+    Returns:
+        The version's number.
+    """
+    known = find_version(tracker, name, identity=package.identity)
+    if known is not None:
+        tag_version(tracker, name, version=known, tags=tags)
+        return known
+    folder = f"model-{package.identity[:12]}"
+    with (
+        written_package(package, scratch=tracker.home / "packages") as files,
+        tracker.explained(f"store the model of {name!r}"),
+    ):
+        reach("register:before-artifacts")
+        tracker.client.log_artifacts(run_id, str(files), folder)
+    digests = {IDENTITY: package.identity, ADAPTER: package.adapter.name, BASE: package.base.name}
+    source = f"{tracker.run(run_id).info.artifact_uri}/{folder}"
+    return _create_version(tracker, name, run_id=run_id, source=source, tags={**tags, **digests})
+
+
+def _create_version(tracker: Tracker, name: str, *, run_id: str, source: str, tags: Mapping[str, str]) -> str:
+    """Create the version and its tags in one write, so that a kill leaves both or none."""
+    with tracker.explained(f"register a version of {name!r}"):
+        try:
+            tracker.client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != _EXISTS:
+                raise
+        reach("register:before-version")
+        created = tracker.client.create_model_version(name, source, run_id, tags=dict(tags))
+    reach("register:after-version")
+    return str(created.version)
+
+
+def fetch_files(tracker: Tracker, version: ModelVersion, *, target: Path) -> Path:
+    """Download a version's files into the folder `target` and return where they lie."""
+    from mlflow.artifacts import download_artifacts
+
+    with tracker.explained(f"download version {version.version} of {version.name!r}"):
+        return Path(
+            download_artifacts(version.source, dst_path=str(target), tracking_uri=tracker.tracking_uri)
+        )  # fmt: skip
+
+
+def find_version(tracker: Tracker, name: str, *, identity: str) -> str | None:
+    """Return the newest version whose identity tag is `identity`, if there is one."""
+    with tracker.explained(f"search the versions of {name!r}"):
+        found = tracker.client.search_model_versions(f"name = '{name}' and tags.`{IDENTITY}` = '{identity}'")
+    return str(max(int(version.version) for version in found)) if found else None
+
+
+def get_version(tracker: Tracker, name: str, *, version: str) -> ModelVersion:
+    """Return one version.
+
+    Raises:
+        RegistryError: it isn't there.
+    """
+    if not version_exists(tracker, name, version=version):
+        raise RegistryError(
+            f"model {name!r} has no version {version!r}; `burnish history {name}` lists what it has had"
+        )
+    with tracker.explained(f"read version {version} of {name!r}"):
+        found = tracker.client.get_model_version(name, version)
+    aliases = tuple(sorted(alias for alias, holder in aliases_of(tracker, name).items() if holder == version))
+    return ModelVersion(name, version, found.run_id or "", found.source, dict(found.tags), aliases)
+
+
+def version_exists(tracker: Tracker, name: str, *, version: str) -> bool:
+    """Whether a version is there and was not deleted."""
+    if not version.isdecimal():
+        return False
+    with tracker.explained(f"read version {version} of {name!r}"):
+        try:
+            tracker.client.get_model_version(name, version)
+        except MlflowException as error:
+            if error.error_code == _MISSING:
+                return False
+            raise
+    return True
+
+
+def resolve_version(tracker: Tracker, reference: str) -> ModelVersion:
+    """Return the version that `name@alias`, `name/3` or `name` (its champion) means.
+
+    Raises:
+        RegistryError: the reference has another form, or there is no such version or alias.
+    """
+    match = _REFERENCE.fullmatch(reference)
+    if match is None:
+        raise RegistryError(
+            f"a model is given as name@alias or name/version, such as icd10@champion; got {reference!r}"
+        )
+    name, alias, version = match["name"], match["alias"] or "champion", match["version"]
+    if version:
+        return get_version(tracker, name, version=version)
+    aliases = aliases_of(tracker, name)
+    if alias not in aliases:
+        has = ", ".join(f"{known} (version {aliases[known]})" for known in sorted(aliases)) or "no alias at all"
+        raise RegistryError(f"model {name!r} has no alias {alias!r}; it has {has}")
+    return get_version(tracker, name, version=aliases[alias])
+
+
+def aliases_of(tracker: Tracker, name: str) -> dict[str, str]:
+    """Return every alias of a model and the version that it names; empty where there is no such model."""
+    model = _registered_model(tracker, name)
+    return {alias: str(version) for alias, version in model.aliases.items()} if model else {}
+
+
+def model_exists(tracker: Tracker, name: str) -> bool:
+    """Whether there is a registered model of this name."""
+    return _registered_model(tracker, name) is not None
+
+
+def model_tags(tracker: Tracker, name: str) -> dict[str, str]:
+    """Return the tags of a registered model; empty where there is no such model."""
+    model = _registered_model(tracker, name)
+    return dict(model.tags) if model else {}
+
+
+def _registered_model(tracker: Tracker, name: str) -> RegisteredModel | None:
+    with tracker.explained(f"read the model {name!r}"):
+        try:
+            return tracker.client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code == _MISSING:
+                return None
+            raise
+
+
+def version_by_alias(tracker: Tracker, name: str, *, alias: str) -> str | None:
+    """Return the version that an alias names, or None."""
+    return aliases_of(tracker, name).get(alias)
+
+
+def set_alias(tracker: Tracker, name: str, *, alias: str, version: str | None) -> None:
+    """Let an alias name a version; None takes the alias away."""
+    with tracker.explained(f"move the alias {alias!r} of {name!r}"):
+        if version is None:
+            tracker.client.delete_registered_model_alias(name, alias)
+        else:
+            tracker.client.set_registered_model_alias(name, alias, version)
+
+
+def tag_version(tracker: Tracker, name: str, *, version: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a version, replacing those of the same key."""
+    with tracker.explained(f"tag version {version} of {name!r}"):
+        for key, value in tags.items():
+            tracker.client.set_model_version_tag(name, version, key, value)
+    reach("register:tagged")

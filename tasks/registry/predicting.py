@@ -1,0 +1,62 @@
+"""Answer texts with a registered version, as any MLflow user would load it."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from configs.errors import RegistryError
+from configs.settings import Settings
+from tasks.tracking.recipe_run import tracker_at
+
+
+def predict(settings: Settings, reference: str, texts: Sequence[str]) -> list[str]:
+    """Return one answer for each text.
+
+    Args:
+        settings: where the registry and the base models are.
+        reference: `name@alias`, `name/version`, or `name` for its champion.
+        texts: prompts; for a chat model each is one user turn.
+
+    Raises:
+        RegistryError: no such version, or it can't be loaded: base or adapter are missing or changed.
+    """
+    import mlflow
+    import pandas as pd
+
+    from tasks.registry.mlflow_versions import resolve_version
+
+    tracker = tracker_at(settings)
+    version = resolve_version(tracker, reference)
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    try:
+        with _bases_at(settings.bases), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about type hints and signatures, nothing that a user could act on
+            model = mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}")
+        columns = model.metadata.get_input_schema().input_names()
+    except (OSError, ValueError, mlflow.exceptions.MlflowException) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RegistryError(f"version {version.version} of {version.name} can't be loaded: {reason}") from error
+    if "messages" in columns:
+        rows = {"messages": [json.dumps([{"role": "user", "content": text}]) for text in texts]}
+    else:
+        rows = {"prompt": list(texts)}
+    return [str(answer) for answer in model.predict(pd.DataFrame(rows))]
+
+
+@contextmanager
+def _bases_at(bases: Path) -> Iterator[None]:
+    """Let the model find its base below `bases`, before any folder that the user named."""
+    given = os.environ.get("BURNISH_BASE_DIRS")
+    os.environ["BURNISH_BASE_DIRS"] = os.pathsep.join(filter(None, [str(bases), given]))
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ["BURNISH_BASE_DIRS"]
+        else:
+            os.environ["BURNISH_BASE_DIRS"] = given

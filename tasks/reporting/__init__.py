@@ -1,0 +1,1 @@
+"""The HTML report, terminal summary, tables and plots."""

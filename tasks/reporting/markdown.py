@@ -1,0 +1,34 @@
+"""The summary as Markdown, for the run's page in MLflow and the artifact in Prefect; texts from data are escaped."""
+
+from __future__ import annotations
+
+import re
+
+from tasks.reporting.summary import RunSummary
+from tasks.reporting.terminal_text import shortened
+
+_MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+!|~-])")
+
+
+def escaped(text: str, width: int = 400) -> str:
+    """Text as it is, on one line: nothing in it is a link, an image or HTML."""
+    return _MARKUP.sub(r"\\\1", shortened(text, width))
+
+
+def summary_as_markdown(summary: RunSummary) -> str:
+    """Verdict, decision, options."""
+    rows = "\n".join(
+        f"| {escaped(row.name)} | {row.value:.3f} | {row.low:.3f} to {row.high:.3f} | {row.n} |"
+        for row in sorted(summary.options, key=lambda option: -option.value)
+    )
+    metric = summary.options[0].metric if summary.options else "metric"
+    reasons = "\n".join(f"- {escaped(str(reason))}" for reason in summary.decision["reasons"])
+    version = f"{summary.model['name']}/{summary.model['version']}"
+    decision = (
+        f"{version} becomes {summary.decision['alias']}" if summary.decision["promote"] else f"{version}: no alias"
+    )
+    return (
+        f"**{escaped(str(summary.verdict['sentence']))}**\n\n"
+        f"Decision: {escaped(version)} {outcome}\n\n{reasons}\n\n"
+        f"| option | {escaped(metric)} | interval | n |\n|---|---|---|---|\n{rows}\n"
+    )

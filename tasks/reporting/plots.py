@@ -1,0 +1,95 @@
+"""Plots as inline SVG: no scripts, no external assets, text stays text."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tasks.reporting.summary import OptionRow
+from tasks.reporting.terminal_text import shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLOURS = {"classical": "#7a6a4f", "prompt": "#4a7a8c", "candidate": "#b4491f", "champion": "#3f7d4f"}
+_WIDTH_INCHES = 7.2
+
+
+def options_plot(options: Sequence[OptionRow]) -> str:
+    """Every option's metric with its interval, best on top."""
+    rows = sorted(options, key=lambda option: option.value)
+    figure, axes = _figure(height=0.7 + 0.36 * len(rows))
+    for position, row in enumerate(rows):
+        colour = _COLOURS[row.kind]
+        axes.plot([row.low, row.high], [position, position], color=colour, linewidth=2, solid_capstyle="round")
+        axes.plot(row.value, position, "o", color=colour)
+    axes.set_yticks(range(len(rows)), [_label(row.name) for row in rows])
+    axes.set_xlabel(rows[0].metric if rows else "metric")
+    axes.grid(axis="x", alpha=0.3)
+    return _svg(figure)
+
+
+def curves_plot(trials: Sequence[Mapping[str, Any]]) -> str:
+    """Validation metric during training, one line a trial."""
+    figure, axes = _figure(height=2.8)
+    for trial in trials:
+        curve = trial.get("curve") or []
+        if curve:
+            steps, values = zip(*curve, strict=True)
+            axes.plot(steps, values, "o-", markersize=3, linewidth=1.2, label=f"trial {trial['number']}")
+    axes.set_xlabel("optimizer step")
+    axes.set_ylabel("validation metric")
+    axes.grid(alpha=0.3)
+    if any(trial.get("curve") for trial in trials):
+        axes.legend(fontsize=7, ncols=4, frameon=False)
+    return _svg(figure)
+
+
+def history_plot(trials: Sequence[Mapping[str, Any]]) -> str:
+    """The search: each trial's result and the best so far."""
+    figure, axes = _figure(height=2.4)
+    done = [trial for trial in trials if trial.get("value") is not None]
+    best: list[float] = []
+    for trial in done:
+        best.append(max([trial["value"], *best[-1:]]))
+    numbers = [trial["number"] for trial in done]
+    for state, marker in (("COMPLETE", "o"), ("PRUNED", "x")):
+        points = [(trial["number"], trial["value"]) for trial in done if trial["state"] == state]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker, color="#4a7a8c", label=state.lower())
+    axes.step(numbers, best, where="post", color="#b4491f", linewidth=1, label="best so far")
+    axes.set_xlabel("trial")
+    axes.set_ylabel("validation metric")
+    axes.grid(alpha=0.3)
+    if done:
+        axes.legend(fontsize=7, frameon=False)
+    return _svg(figure)
+
+
+def _label(text: str) -> str:
+    """Data may hold `$`, which would start a formula in matplotlib."""
+    return shortened(text, 36).replace("$", r"\$")
+
+
+def _figure(*, height: float) -> tuple[Figure, Axes]:
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH_INCHES, height), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+    return figure, axes
+
+
+def _svg(figure: Figure) -> str:
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "burnish", "font.family": "sans-serif"}):
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

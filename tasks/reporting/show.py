@@ -1,0 +1,33 @@
+"""Find what an earlier run said of itself."""
+
+from __future__ import annotations
+
+import json
+
+from configs.errors import BurnishError
+from configs.settings import Settings
+from tasks.reporting.summary import SUMMARY_FILE, RunSummary, summary_from_json
+from tasks.tracking.recipe_run import tracker_at
+
+
+def latest_summary(settings: Settings, recipe_name: str | None) -> RunSummary:
+    """Return the summary of the newest run that reached its end, of one recipe or of any.
+
+    Raises:
+        BurnishError: there is none.
+    """
+    tracker = tracker_at(settings)
+    with tracker.explained("list experiments"):
+        experiments = tracker.client.search_experiments()
+    found = [
+        run
+        for experiment in experiments
+        if recipe_name is None or experiment.name == recipe_name
+        for run in tracker.runs(experiment.experiment_id, tags={"burnish.kind": "recipe"})
+    ]
+    for run in sorted(found, key=lambda run: run.info.start_time, reverse=True):
+        text = tracker.read_text(run.info.run_id, SUMMARY_FILE)
+        if text is not None:
+            return summary_from_json(json.loads(text))
+    what = f"of recipe {recipe_name!r}" if recipe_name else "at all"
+    raise BurnishError(f"no finished run {what} in {settings.home}; run `burnish finetune --recipe FILE` first")

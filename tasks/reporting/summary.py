@@ -1,0 +1,65 @@
+"""What a finished run says of itself: the value behind `burnish show`, the terminal summary and the report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+SUMMARY_FILE = "summary.json"
+"""Artifact of the recipe's run."""
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """One stage of the run."""
+
+    name: str
+    seconds: float
+    reused: bool
+
+
+@dataclass(frozen=True)
+class OptionRow:
+    """One option on the test set; `low` and `high` bound the metric's interval."""
+
+    name: str
+    kind: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run in small values; JSON through `as_json`."""
+
+    recipe: str
+    snapshot: str
+    stages: tuple[StageRow, ...]
+    options: tuple[OptionRow, ...]
+    verdict: dict[str, Any]
+    decision: dict[str, Any]
+    model: dict[str, Any]
+    cost: dict[str, Any]
+    peak_rss_mb: float
+    run_id: str
+    report: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What only the HTML report shows: data, validation, trials, slices, outputs, lineage."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The documented form of `burnish show --json` (without the report's details)."""
+        values = asdict(self)
+        values.pop("details")
+        return values
+
+
+def summary_from_json(values: dict[str, Any]) -> RunSummary:
+    """Read back what `as_json` gave."""
+    rows = {
+        "stages": tuple(StageRow(**row) for row in values["stages"]),
+        "options": tuple(OptionRow(**row) for row in values["options"]),
+    }
+    return RunSummary(**{**values, **rows})

@@ -1,0 +1,132 @@
+"""Prefect tasks of the report."""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+
+from tasks.reporting.details import report_details
+from tasks.reporting.html_report import render_report
+from tasks.reporting.markdown import summary_as_markdown
+from tasks.reporting.summary import SUMMARY_FILE, OptionRow, RunSummary, StageRow
+from tasks.storage.durable import write_text
+from tasks.tracking.recipe_run import RecipeRun
+from tasks.tracking.stage_ledger import StageRecord
+
+
+@task(name="write report")
+def write_report(run: RecipeRun, stages: Sequence[StageRecord]) -> RunSummary:
+    """Sum up the run: the HTML report in MLflow and in `home/reports`, the summary, the verdict on the run's page."""
+    outputs = {stage.name: stage.outputs for stage in stages}
+    path = run.settings.reports / f"{run.recipe.name}.html"
+    summary = RunSummary(
+        recipe=run.recipe.name,
+        snapshot=outputs["validate"]["snapshot"],
+        stages=tuple(StageRow(stage.name, round(stage.seconds, 2), stage.reused) for stage in stages),
+        options=tuple(_option_row(card) for card in outputs["evaluate"]["scorecards"]),
+        verdict=dict(outputs["promote"]["verdict"]),
+        decision=_decision(outputs["promote"]["decision"]),
+        model=_model(run, outputs["promote"]["version"]),
+        cost=_cost(run, outputs),
+        peak_rss_mb=_peak_rss_mb(outputs),
+        run_id=run.run_id,
+        report=str(path),
+        details=_details(run, outputs),
+    )
+    write_text(path, render_report(summary))
+    tracker = run.tracker
+    tracker.log_file(run.run_id, path, None)
+    tracker.log_text(run.run_id, json.dumps(summary.as_json(), indent=1, ensure_ascii=False), SUMMARY_FILE)
+    tags = {"mlflow.note.content": summary_as_markdown(summary), "burnish.verdict": str(summary.verdict["kind"])}
+    tracker.set_tags(run.run_id, {**tags, "burnish.snapshot": summary.snapshot})
+    key = f"{run.recipe.name}-report".replace("_", "-")
+    create_markdown_artifact(key=key, markdown=summary_as_markdown(summary), description=path.name)
+    return summary
+
+
+def _option_row(card: Mapping[str, Any]) -> OptionRow:
+    estimate = card["estimate"]
+    return OptionRow(
+        card["name"], card["kind"], card["metric"], estimate["value"], estimate["low"], estimate["high"], card["n"]
+    )
+
+
+def _decision(decision: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: decision[key] for key in ("promote", "alias", "reasons", "champion_version", "look", "alpha_spent")}
+
+
+def _model(run: RecipeRun, version: str) -> dict[str, Any]:
+    from tasks.registry.mlflow_versions import get_version
+
+    found = get_version(run.tracker, run.recipe.name, version=version)
+    return {"name": found.name, "version": found.version, "aliases": list(found.aliases)}
+
+
+def _cost(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    card = next(card for card in outputs["evaluate"]["scorecards"] if card["kind"] == "candidate")
+    verdict = outputs["promote"]["verdict"]
+    return {
+        "currency": run.recipe.economics.currency,
+        "training": card["training_cost"],
+        "saved_by_pruning": card["pruning_saved_cost"],
+        "per_1000_requests": card["cost_per_1000_requests"],
+        "hosting_per_month": card["hosting_cost_per_month"],
+        "machines": card["machines"],
+        "net_value": verdict["net_value"],
+        "break_even_requests_per_month": verdict["break_even_requests_per_month"],
+    }
+
+
+def _peak_rss_mb(outputs: Mapping[str, Mapping[str, Any]]) -> float:
+    """Largest resident memory of any process of the run, in MiB."""
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return round(max([own, *(float(stage.get("peak_rss_mb", 0.0)) for stage in outputs.values())]), 1)
+
+
+def _details(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    decision = outputs["promote"]["decision"]
+    lineage = {
+        "recipe run": run.run_id,
+        "model version": f"{run.recipe.name}/{outputs['promote']['version']}",
+        "snapshot": outputs["validate"]["snapshot"],
+        "adapter": outputs["search"]["candidate"],
+        "suite": outputs["validate"]["suite"],
+        "look at this test set": f"{decision['look']}, one-sided alpha spent {decision['alpha_spent']:.4g}",
+        "parity": outputs["register"]["parity"]["sentence"],
+    }
+    return report_details(
+        outputs,
+        comparisons=outputs["promote"]["comparisons"],
+        curves=_curves(run, outputs["search"]["study"]),
+        table=_table(run),
+        lineage=lineage,
+    )
+
+
+def _table(run: RecipeRun) -> dict[str, Any]:
+    """Per-row outputs; on a reused evaluation they stand on the run that did it."""
+    found = next(iter(_children(run, "evaluation")), None)
+    text = run.tracker.read_text(found, "outputs.json") if found else None
+    table: dict[str, Any] = json.loads(text) if text else {"columns": [], "data": []}
+    return table
+
+
+def _curves(run: RecipeRun, study: Mapping[str, Any]) -> dict[str, list[tuple[int, float]]]:
+    metric = f"validation_{run.recipe.evaluation.metric}"
+    curves = {}
+    for trial in study["trials"]:
+        for child in _children(run, trial["name"])[:1]:
+            history = run.tracker.client.get_metric_history(child, metric)
+            curves[trial["name"]] = sorted({(point.step, point.value) for point in history})
+    return curves
+
+
+def _children(run: RecipeRun, name: str) -> list[str]:
+    """Ids of the recipe's child runs of this name, newest first."""
+    found = run.tracker.runs(run.experiment, tags={"mlflow.runName": name})
+    return [each.info.run_id for each in found]

@@ -1,0 +1,187 @@
+"""What the slots of a study do next: trials while the budgets last, then confirmations. The lock of the study."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from configs.schema import Search, Training
+from tasks.search.confirmation import choose_finalists, confirmation_requests
+from tasks.search.optuna_study import OpenTrial, OptunaStudy
+from tasks.search.results import TrialRequest, TrialRow
+from tasks.search.space import CombinationRefused, own_parameters, resolve_training
+
+_REFUSED_PER_TRIAL = 20
+"""Combinations that can't be run cost nothing, but a space of nothing else must end the search some time."""
+
+
+class SearchStopped(Exception):
+    """Raised in a slot that is to drop what it does: the study ends before its work is done."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One fine-tune for a slot; without `trial` it is a confirmation."""
+
+    request: TrialRequest
+    trial: OpenTrial | None
+
+
+class Agenda:
+    """Hands out work to slot threads. All that touches the study happens under one lock, in this process alone."""
+
+    def __init__(
+        self, study: OptunaStudy, search: Search, training: Training, *, seed: int, clock: Callable[[], float]
+    ) -> None:
+        self._study, self._search, self._training, self._seed = study, search, training, seed
+        self._clock, self._started = clock, clock()
+        self._change = threading.Condition()
+        self._stopped = False
+        self._running = 0
+        self._confirmations: list[TrialRequest] | None = None
+        self._earlier_seconds = sum(row.seconds for row in study.rows()) / search.slots
+        if study.waiting_count() == 0 and not self._live_rows():
+            study.enqueue(own_parameters(search.space, training))
+
+    def take(self) -> Work | None:
+        """Wait for work; None when there is none left for this slot.
+
+        Trials that need no training (refused combinations, repeated parameters) are settled here.
+        """
+        with self._change:
+            while not self._stopped:
+                if self._may_begin_trial():
+                    trial = self._study.ask()
+                    if (work := self._trial_work(trial)) is None:
+                        continue
+                elif self._running and self._confirmations is None:
+                    self._change.wait()
+                    continue
+                else:
+                    work = self._confirmation_work()
+                    if work is None:
+                        return None
+                self._running += 1
+                return work
+            return None
+
+    def check_going_on(self) -> None:
+        """Raise SearchStopped if the study was stopped."""
+        if self._stopped:
+            raise SearchStopped
+
+    def judge(self, work: Work, report: Mapping[str, Any]) -> bool:
+        """Take in a validation look; False when the trial is to end as pruned."""
+        with self._change:
+            self.check_going_on()
+            # A confirmation is never pruned, nor is a trial that has nothing left to save.
+            if work.trial is None or report["fraction"] >= 1:
+                return True
+            look = max(1, round(report["fraction"] * work.request.training.evaluations))
+            return self._study.report(work.trial, look=look, value=report["value"])
+
+    def decide(self, work: Work, row: TrialRow) -> None:
+        """Store how a trial ended, before the world hears of it."""
+        with self._change:
+            self.check_going_on()
+            if work.trial is not None:
+                self._study.decide(work.trial, row)
+
+    def end(self, work: Work, row: TrialRow) -> None:
+        """Close the work once the world has heard of it."""
+        with self._change:
+            self.check_going_on()
+            if work.trial is None:
+                self._study.store_confirmation(row)
+            else:
+                self._study.end(work.trial, row)
+            self._running -= 1
+            self._change.notify_all()
+
+    def stop(self) -> None:
+        """Hand out nothing more and take nothing more in."""
+        with self._change:
+            self._stopped = True
+            self._change.notify_all()
+
+    def close_running(self, reason: str) -> None:
+        """Once stopped, leave no trial RUNNING."""
+        with self._change:
+            self._study.close_running(reason)
+
+    def _live_rows(self) -> list[TrialRow]:
+        return [row for row in self._study.rows() if row.number >= self._study.forgiven]
+
+    def _may_begin_trial(self) -> bool:
+        if self._confirmations is not None:
+            return False
+        if self._study.waiting_count():
+            return True
+        rows = self._live_rows()
+        budget = self._search.trials if self._search.space else 1
+        ended = sum(row.state in ("finished", "pruned") for row in rows)
+        failed = sum(row.state == "failed" for row in rows)
+        refused = sum(row.state == "refused" for row in rows)
+        return (
+            ended + self._running < budget
+            and failed < budget
+            and refused < _REFUSED_PER_TRIAL * budget
+            and not self._out_of_time()
+        )
+
+    def _out_of_time(self) -> bool:
+        if self._search.minutes is None:
+            return False
+        return self._earlier_seconds + self._clock() - self._started >= self._search.minutes * 60
+
+    def _trial_work(self, trial: OpenTrial) -> Work | None:
+        """Make a request of a trial, or settle it without training."""
+        name = f"trial/{trial.number}"
+        bare = TrialRow(name, trial.number, state="refused", parameters=trial.parameters, seed=self._seed)
+        try:
+            training = resolve_training(self._training, trial.parameters)
+        except CombinationRefused as refusal:
+            self._settle(trial, replace(bare, reason=str(refusal)))
+            return None
+        earlier = self._same_parameters(trial.parameters)
+        if earlier is not None:
+            self._study.repeat(trial, repeats=earlier.number)
+            repeated = replace(earlier, name=name, number=trial.number, repeats=earlier.number, seconds=0.0, steps=0)
+            self._settle(trial, repeated)
+            return None
+        request = TrialRequest(
+            name=name,
+            number=trial.number,
+            parameters=trial.parameters,
+            training=training,
+            seed=self._seed,
+        )
+        return Work(request, trial)
+
+    def _settle(self, trial: OpenTrial, row: TrialRow) -> None:
+        self._study.decide(trial, row)
+        self._study.end(trial, row)
+
+    def _same_parameters(self, parameters: Mapping[str, Any]) -> TrialRow | None:
+        return next(
+            (
+                row
+                for row in self._study.rows()
+                if row.state in ("finished", "pruned") and row.repeats is None and row.parameters == parameters
+            ),
+            None,
+        )
+
+    def _confirmation_work(self) -> Work | None:
+        if self._confirmations is None:
+            done = self._study.confirmations()
+            wanted = confirmation_requests(
+                choose_finalists(self._study.rows()),
+                self._training,
+                seed=self._seed,
+                confirmation_seeds=self._search.confirmation_seeds,
+            )
+            self._confirmations = [request for request in wanted if request.name not in done]
+        return Work(self._confirmations.pop(0), None) if self._confirmations else None

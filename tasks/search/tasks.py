@@ -1,0 +1,171 @@
+"""Prefect tasks of the search: bind the study to a worker and to MLflow."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+
+from configs.schema import Template
+from tasks.inference.options import Decoding
+from tasks.models.tasks import open_worker, precision_of
+from tasks.tracking.identity import stage_identity
+from tasks.tracking.recipe_run import RecipeRun
+from tasks.training.arguments import TrainArguments
+from tasks.training.identity import training_key
+
+if TYPE_CHECKING:
+    from tasks.search.results import TrialRequest, TrialRow
+    from tasks.search.study_runner import OnReport, Trainer, TrialCallbacks
+
+log = logging.getLogger("burnish")
+
+_LIBRARIES = ("torch", "transformers", "peft", "optuna")
+_TOKEN_BUDGET = 8192
+_LOG_EVERY_SECONDS = 10.0
+
+
+@task(name="identify the study")
+def search_identity(run: RecipeRun, snapshot: str, base: str, template: dict[str, Any]) -> str:
+    """Hash of what the search depends on, its budgets included."""
+    inputs = {
+        **_study_inputs(run, snapshot, base, template),
+        "training": run.recipe.training.model_dump(mode="json"),
+        "search": run.recipe.search.model_dump(mode="json", exclude={"slots"}),
+    }
+    return stage_identity("search", inputs, rooms=["tasks.search", "tasks.training"], libraries=_LIBRARIES)
+
+
+@task(name="search fine-tunes")
+def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[str, Any]) -> dict[str, Any]:
+    """Run the study, or go on with it; the trials are child runs in MLflow."""
+    from tasks.search.identity import study_identity
+    from tasks.search.study_runner import run_study
+
+    recipe = run.recipe
+    identity = study_identity(
+        recipe.search, recipe.training, seed=recipe.seed, inputs=_study_inputs(run, snapshot, base, template)
+    )
+
+    @contextmanager
+    def open_trainer(slot: int) -> Iterator[Trainer]:
+        with open_worker(run, base, slot=slot, slots=recipe.search.slots) as worker:
+
+            def train(request: TrialRequest, on_report: OnReport) -> dict[str, Any]:
+                arguments = train_arguments(run, request, snapshot=snapshot, base=base, template=template)
+                return worker.run("tasks.training.jobs:train", arguments, on_report)
+
+            yield train
+
+    result = run_study(
+        study_name=f"{recipe.name}-{identity[:16]}",
+        study_url=run.settings.study_url,
+        search=recipe.search,
+        training=recipe.training,
+        seed=recipe.seed,
+        open_trainer=open_trainer,
+        callbacks=_mlflow_callbacks(run, snapshot),
+    )
+    return {"candidate": result.adapter, "template": template, "study": result.to_json()}
+
+
+def train_arguments(
+    run: RecipeRun, request: TrialRequest, *, snapshot: str, base: str, template: dict[str, Any]
+) -> dict[str, Any]:
+    """What the worker job `train` is asked for one trial."""
+    recipe = run.recipe
+    labels = _labels(run, snapshot)
+    wording = Template.model_validate(template)
+    decoding: Decoding = "label_scoring" if labels else "generate"
+    key = training_key(
+        request.training, wording,
+        snapshot=snapshot, base_digest=base, precision=precision_of(run), seed=request.seed, labels=labels,
+        metric=recipe.evaluation.metric, decoding=decoding, max_new_tokens=recipe.evaluation.max_new_tokens,
+    )  # fmt: skip
+    return TrainArguments(
+        training=request.training, template=wording, snapshots=run.settings.snapshots, snapshot=snapshot,
+        labels=labels, metric=recipe.evaluation.metric, decoding=decoding, seed=request.seed,
+        checkpoints=run.settings.checkpoints, training_key=key, adapters=run.settings.adapters,
+        max_new_tokens=recipe.evaluation.max_new_tokens, token_budget=_TOKEN_BUDGET,
+    ).model_dump(mode="json")  # fmt: skip
+
+
+def _study_inputs(run: RecipeRun, snapshot: str, base: str, template: dict[str, Any]) -> dict[str, Any]:
+    evaluation = run.recipe.evaluation
+    return {
+        "snapshot": snapshot,
+        "base": base,
+        "template": template,
+        "metric": evaluation.metric,
+        "max_new_tokens": evaluation.max_new_tokens,
+        "seed": run.recipe.seed,
+        "precision": precision_of(run),
+        "code": stage_identity("trial", {}, rooms=["tasks.training"], libraries=_LIBRARIES),
+    }
+
+
+def _labels(run: RecipeRun, snapshot: str) -> tuple[str, ...] | None:
+    from tasks.data.snapshots import read_snapshot
+
+    return read_snapshot(run.settings.snapshots, snapshot).labels
+
+
+def _mlflow_callbacks(run: RecipeRun, snapshot: str) -> TrialCallbacks:
+    """Each trial is a child run: parameters, curves by step, how it ended."""
+    from tasks.search.study_runner import TrialCallbacks
+    from tasks.tracking.mlflow_runs import MetricRow
+
+    tracker = run.tracker
+    children: dict[str, str] = {}
+    last_line: dict[str, float] = {}
+
+    def child_of(name: str) -> str:
+        if name not in children:
+            children[name] = tracker.child(run.run_id, name, tags={"burnish.role": "trial"})
+        return children[name]
+
+    def on_started(request: TrialRequest) -> None:
+        child = child_of(request.name)
+        tracker.log_params(child, {**request.training.model_dump(mode="json"), "seed": request.seed})
+        tracker.log_snapshot_input(child, snapshot, name=run.recipe.name)
+        log.info("  %s starts: %s", request.name, _shown(request.parameters))
+
+    def on_step(request: TrialRequest, report: Mapping[str, Any]) -> None:
+        keys = ("loss", "learning_rate", "records_per_second") if report["kind"] == "step" else ("value",)
+        rows = [
+            MetricRow(
+                f"validation_{run.recipe.evaluation.metric}" if key == "value" else key, report[key], report["step"]
+            )
+            for key in keys
+        ]
+        tracker.log_metrics_batch(child_of(request.name), rows)
+        if report["kind"] == "validation":
+            log.info("  %s step %d: validation %.3f", request.name, report["step"], report["value"])
+        elif time.monotonic() - last_line.get(request.name, 0.0) > _LOG_EVERY_SECONDS:
+            last_line[request.name] = time.monotonic()
+            log.info(
+                "  %s step %d/%d: loss %.3f, %.1f records/s, %.0f s left",
+                request.name, report["step"], report["steps"], report["loss"],
+                report["records_per_second"], report["seconds_left"],
+            )  # fmt: skip
+
+    def on_ended(row: TrialRow) -> None:
+        child = child_of(row.name)
+        if row.value is not None:
+            tracker.log_metrics_batch(child, [MetricRow("validation_best", row.value, row.steps)])
+        tracker.set_tags(child, {"burnish.state": row.state, "burnish.adapter": row.adapter or ""})
+        tracker.set_tags(child, {"mlflow.note.content": row.reason or f"{row.state} with {row.value}"})
+        tracker.finish(child, "FAILED" if row.state in ("failed", "refused") else "FINISHED")
+        log.info("  %s %s: %s", row.name, row.state, row.reason or row.value)
+
+    return TrialCallbacks(on_trial_started=on_started, on_step=on_step, on_trial_ended=on_ended)
+
+
+def _shown(parameters: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in parameters.items()
+    )

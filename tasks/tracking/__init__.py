@@ -1,0 +1,1 @@
+"""The one door to MLflow runs, and the ledger of finished stages."""

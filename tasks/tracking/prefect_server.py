@@ -1,0 +1,124 @@
+"""A temporary Prefect server that dies with its parent, and the runs that a dead process left open in one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from configs.errors import ServerError
+from tasks.storage.durable import make_private_directory
+from tasks.storage.processes import spawn, stop
+
+_STARTUP_SECONDS = 90.0
+_STOP_SECONDS = 5.0
+
+
+@contextmanager
+def prefect_server(home: Path, api_url: str | None) -> Iterator[str]:
+    """Give the API URL of a Prefect server for the block: the running one at `api_url`, else a temporary one.
+
+    Prefect's own temporary server outlives a kill -9 of the flow; this one is ended by the kernel. Sets
+    `PREFECT_API_URL`, so it must be entered before `prefect` is imported.
+
+    Raises:
+        ServerError: `api_url` does not answer, or the temporary server does not start.
+    """
+    if api_url is not None:
+        _require_healthy(api_url)
+        yield api_url
+        return
+    make_private_directory(home / "prefect")
+    log = home / "prefect" / "server.log"
+    with log.open("wb") as output:
+        port = _free_port()
+        process = _start(port, output.fileno())
+        url = f"http://127.0.0.1:{port}/api"
+        try:
+            _wait_until_healthy(url, process, log)
+            os.environ["PREFECT_API_URL"] = url
+            yield url
+        finally:
+            os.environ.pop("PREFECT_API_URL", None)
+            stop(process, grace_seconds=_STOP_SECONDS)
+
+
+def close_dead_flow_runs(tag: str, *, alive: str | None) -> int:
+    """Mark as Crashed what carries `tag` and still counts as running though its process is dead; return how many.
+
+    Only the holder of the recipe's lease may call this. `alive` is the id of the caller's own flow run.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
+    from prefect.states import Crashed
+
+    unfinished = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}, "tags": {"all_": [tag]}}
+    crashed = Crashed(message="its process is gone; closed by the next run of the recipe")
+    with get_client(sync_client=True) as client:
+        flow_runs = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(unfinished))
+        dead = [run for run in flow_runs if str(run.id) != alive]
+        for run in dead:
+            client.set_flow_run_state(run.id, crashed, force=True)
+        task_runs = client.read_task_runs(task_run_filter=TaskRunFilter.model_validate(unfinished))
+        dead_ids = {run.id for run in dead}
+        for task_run in task_runs:
+            if task_run.flow_run_id in dead_ids:
+                client.set_task_run_state(task_run.id, crashed, force=True)
+    return len(dead)
+
+
+def _start(port: int, output: int) -> subprocess.Popen[bytes]:
+    import importlib.util
+
+    specification = importlib.util.find_spec("prefect")
+    assert specification is not None and specification.origin is not None
+    command = [
+        sys.executable, "-m", "uvicorn", "--app-dir", str(Path(specification.origin).parent.parent),
+        "--factory", "prefect.server.api.server:create_app",
+        "--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on",
+    ]  # fmt: skip
+    environment = {**os.environ, "PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
+    return spawn(command, environment=environment, stdout=output, stderr=output)
+
+
+def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _STARTUP_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ServerError(
+                f"the temporary Prefect server ended with status {process.returncode}; its log is {log}; "
+                "if it speaks of a newer database schema, move prefect.db away or update Burnish"
+            )
+        if _is_healthy(url):
+            return
+        time.sleep(0.1)
+    raise ServerError(f"the temporary Prefect server did not answer in {_STARTUP_SECONDS:.0f} s; its log is {log}")
+
+
+def _require_healthy(url: str) -> None:
+    if not _is_healthy(url):
+        raise ServerError(
+            f"no Prefect server answers at {url}; start it (`prefect server start`), or unset PREFECT_API_URL "
+            "to use a temporary one"
+        )
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,126 @@
+"""One run of a recipe: what every flow and task gets, and how a stage is taken over or done."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.schema import Recipe
+from configs.settings import Settings
+from tasks.storage.durable import make_private_directory, remove_leftovers
+from tasks.storage.lease import recipe_lease
+from tasks.tracking.stage_ledger import StageRecord, find_stage, record_stage
+
+if TYPE_CHECKING:
+    from tasks.tracking.mlflow_runs import Tracker
+
+log = logging.getLogger("burnish")
+
+
+@dataclass(frozen=True)
+class RecipeRun:
+    """The recipe at work: small and serialisable, so that Prefect can show it and another machine resolve it."""
+
+    recipe: Recipe
+    settings: Settings
+    project_root: Path
+    experiment: str
+    """MLflow experiment id."""
+    run_id: str
+    """MLflow id of the parent run."""
+
+    @property
+    def tracker(self) -> Tracker:
+        """The door to MLflow."""
+        return tracker_at(self.settings)
+
+
+def tracker_at(settings: Settings) -> Tracker:
+    """Return this process's tracker for an installation.
+
+    Raises:
+        ServerError: MLflow isn't there, or its database can't be used.
+    """
+    return _tracker(settings.tracking_uri, settings.home)
+
+
+@cache
+def _tracker(tracking_uri: str, home: Path) -> Tracker:
+    from tasks.tracking.mlflow_runs import Tracker
+
+    return Tracker(tracking_uri, home)
+
+
+@contextmanager
+def open_recipe_run(recipe: Recipe, settings: Settings, *, project_root: Path) -> Iterator[RecipeRun]:
+    """Hold the recipe's lease, close what dead processes left open, and continue or open the parent run.
+
+    The run ends as FINISHED, FAILED (an error) or KILLED (Ctrl-C, a cancelled flow), and is continued by the same
+    command unless it finished.
+
+    Raises:
+        LeaseHeld: another process works on the recipe.
+    """
+    from tasks.tracking.mlflow_runs import recipe_digest
+
+    make_private_directory(settings.home)
+    with recipe_lease(settings.home, recipe.name):
+        remove_leftovers(settings.home)
+        tracker = tracker_at(settings)
+        experiment = tracker.experiment(recipe.name)
+        resolved = recipe.model_dump(mode="json")
+        parent = tracker.open_parent(
+            experiment, recipe_digest=recipe_digest(resolved), params=resolved, run_name=recipe.name
+        )
+        tracker.close_leftovers(experiment, keep=parent)
+        run = RecipeRun(recipe, settings, project_root, experiment, parent)
+        try:
+            yield run
+        except Exception:
+            tracker.finish(parent, "FAILED")
+            raise
+        except BaseException:
+            tracker.finish(parent, "KILLED")
+            raise
+        tracker.finish(parent, "FINISHED")
+
+
+def run_stage(
+    run: RecipeRun,
+    name: str,
+    *,
+    identity: str,
+    work: Callable[[], Mapping[str, Any]],
+    still_there: Callable[[Mapping[str, Any]], bool] = lambda outputs: True,
+) -> StageRecord:
+    """Take over the finished stage of this identity, or do the work and record it.
+
+    Args:
+        run: the recipe at work.
+        name: the stage.
+        identity: see `stage_identity`.
+        work: does the stage and returns its outputs.
+        still_there: whether the directories that recorded outputs name can be resolved; if not, the work is redone.
+    """
+    level = logging.DEBUG if "/" in name else logging.INFO  # parts of a stage are told by the stage
+    found = find_stage(run.tracker, run.experiment, name=name, identity=identity)
+    if found is not None and still_there(found.outputs):
+        log.log(level, "%s: unchanged, reused", name)
+        if found.run_id == run.run_id:
+            return found
+        return record_stage(
+            run.tracker, run.run_id,
+            name=name, identity=identity, outputs=found.outputs, seconds=found.seconds, reused=True,
+        )  # fmt: skip
+    log.log(level, "%s …", name)
+    started = time.monotonic()
+    outputs = work()
+    seconds = time.monotonic() - started
+    log.log(level, "%s: done in %.1f s", name, seconds)
+    return record_stage(run.tracker, run.run_id, name=name, identity=identity, outputs=outputs, seconds=seconds)

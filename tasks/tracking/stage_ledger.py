@@ -1,0 +1,96 @@
+"""The ledger of finished stages, kept on the recipe's run in MLflow: the only place one looks for reuse.
+
+A stage's outputs are stored first as the artifact `stages/<name>.json`; the tag `burnish.stage.<name>` with the
+identity comes last and is the commit point. A kill in between leaves a stage that is simply done again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tasks.storage.faults import reach
+
+if TYPE_CHECKING:
+    from tasks.tracking.mlflow_runs import Tracker
+
+_TAG = "burnish.stage."
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """A finished stage."""
+
+    name: str
+    identity: str
+    outputs: Mapping[str, Any]
+    """Small JSON values: digests and run ids."""
+    seconds: float
+    """Time that the stage took when it was done."""
+    run_id: str
+    """The recipe run on which it stands."""
+    reused: bool
+    """Whether that run took it over from an earlier run."""
+
+
+def find_stage(tracker: Tracker, experiment: str, *, name: str, identity: str) -> StageRecord | None:
+    """Return the newest finished stage of this name and identity in an experiment, if there is one."""
+    for run in tracker.runs(experiment, tags={f"{_TAG}{name}": identity}):
+        record = _read(tracker, run.info.run_id, name)
+        if record is not None and record.identity == identity:
+            return record
+    return None
+
+
+def record_stage(
+    tracker: Tracker,
+    parent: str,
+    *,
+    name: str,
+    identity: str,
+    outputs: Mapping[str, Any],
+    seconds: float,
+    reused: bool = False,
+) -> StageRecord:
+    """Write a finished (or taken over) stage to a recipe run: outputs first, the tag that commits it last."""
+    record = StageRecord(name, identity, outputs, seconds, parent, reused)
+    content = {"name": name, "identity": identity, "outputs": dict(outputs), "seconds": seconds, "reused": reused}
+    reach(f"stage:{name}:before-outputs")
+    tracker.log_text(parent, json.dumps(content, sort_keys=True, ensure_ascii=False, indent=1), _path(name))
+    reach(f"stage:{name}:before-commit")
+    tracker.set_tags(parent, {f"{_TAG}{name}": identity})
+    reach(f"stage:{name}:after-commit")
+    return record
+
+
+def list_stages(tracker: Tracker, parent: str) -> list[StageRecord]:
+    """Return the stages that stand on a recipe run, by name."""
+    tags = tracker.run(parent).data.tags
+    names = sorted(key.removeprefix(_TAG) for key in tags if key.startswith(_TAG))
+    records = [_read(tracker, parent, name) for name in names]
+    return [record for record in records if record is not None and tags[f"{_TAG}{record.name}"] == record.identity]
+
+
+def _path(name: str) -> str:
+    return f"stages/{name}.json"
+
+
+def _read(tracker: Tracker, run_id: str, name: str) -> StageRecord | None:
+    """Return the stored stage; None where it is missing or cut off, so that the stage is done again."""
+    text = tracker.read_text(run_id, _path(name))
+    if text is None:
+        return None
+    try:
+        content = json.loads(text)
+        return StageRecord(
+            name=content["name"],
+            identity=content["identity"],
+            outputs=content["outputs"],
+            seconds=content["seconds"],
+            run_id=run_id,
+            reused=content["reused"],
+        )
+    except (ValueError, KeyError, TypeError):
+        return None

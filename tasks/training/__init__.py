@@ -1,0 +1,1 @@
+"""The LoRA fine-tune: engine, checkpoints, precision."""

@@ -1,0 +1,140 @@
+"""A LoRA adapter on the loaded base: put on, taken off cleanly, written in peft's layout."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from torch import nn
+
+from configs.errors import BaseModelError
+from configs.schema import Training
+from tasks.models.loading import LoadedBase
+from tasks.storage.durable import digest_of, file_digest, new_directory
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+
+
+def target_modules(model: PreTrainedModel, choice: str) -> list[str]:
+    """Name the linear layers that get an adapter: `all-linear`, `attention` or `mlp`; never the output layer.
+
+    A layer belongs to the attention when a part of its dotted name says so (`self_attn`, `attention`); what is
+    linear and stands elsewhere in a block is counted as mlp, whatever an architecture calls it.
+
+    Raises:
+        BaseModelError: the model has no such layer.
+    """
+    from transformers.pytorch_utils import Conv1D
+
+    output_layer = model.get_output_embeddings()
+    linear = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D) and module is not output_layer
+    ]
+    wanted = [name for name in linear if choice in ("all-linear", "attention" if _is_attention(name) else "mlp")]
+    if not wanted:
+        raise BaseModelError(
+            f"training.target_modules is {choice!r}, but the base model of type {model.config.model_type!r} has no "
+            f"such linear layer; it has {', '.join(sorted({name.rpartition('.')[2] for name in linear})) or 'none'}"
+        )
+    return wanted
+
+
+@contextmanager
+def fresh_adapter(loaded: LoadedBase, training: Training, *, seed: int) -> Iterator[PeftModel]:
+    """Put a new adapter on the base for the block; afterwards, errors included, it is the plain base again.
+
+    The base stays in evaluation mode, so `training.lora_dropout` is the only dropout (see `dropout_active`).
+    """
+    config = LoraConfig(
+        r=training.lora_rank,
+        lora_alpha=training.lora_alpha,
+        lora_dropout=training.lora_dropout,
+        target_modules=target_modules(loaded.model, training.target_modules),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        adapted = get_peft_model(loaded.model, config)
+    adapted.eval()
+    try:
+        yield adapted
+    finally:
+        adapted.unload()
+
+
+@contextmanager
+def dropout_active(adapted: PeftModel) -> Iterator[None]:
+    """Let the adapter drop inputs for the block; the base's own modules stay in evaluation mode."""
+    modules = [module for name, module in adapted.named_modules() if name.endswith(".lora_dropout.default")]
+    for module in modules:
+        module.train()
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.eval()
+
+
+def trainable_parameters(adapted: PeftModel) -> list[nn.Parameter]:
+    """The adapter's weights, in a fixed order."""
+    return [parameter for parameter in adapted.parameters() if parameter.requires_grad]
+
+
+def adapter_weights(adapted: PeftModel) -> dict[str, torch.Tensor]:
+    """Copy the adapter's weights to main memory under peft's names."""
+    # "auto" would ask the model hub whether the embedding was resized.
+    weights = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    return {name: weights[name].detach().to("cpu", copy=True).contiguous() for name in sorted(weights)}
+
+
+def restore_adapter_weights(adapted: PeftModel, weights: dict[str, torch.Tensor]) -> None:
+    """Set the adapter's weights; `weights` must be complete."""
+    result = set_peft_model_state_dict(adapted, weights)
+    if result.unexpected_keys or adapter_weights(adapted).keys() != weights.keys():
+        raise ValueError(f"the stored adapter doesn't fit the model: unexpected {result.unexpected_keys[:3]}")
+
+
+def write_adapter(
+    adapters: Path, adapted: PeftModel, *, weights_file: Path, base_digest: str, about: dict[str, Any]
+) -> str:
+    """Write `adapters/<digest>/` in peft's layout and return the digest of weights, configuration and base.
+
+    Args:
+        adapters: directory of all adapters.
+        adapted: where the configuration comes from.
+        weights_file: safetensors under peft's names: those of the best checkpoint.
+        base_digest: the base that the adapter fits; stands in the configuration instead of a local path.
+        about: kept in the manifest, without effect on the digest.
+    """
+    config = {**adapted.peft_config["default"].to_dict(), "base_model_name_or_path": base_digest}
+    config |= {"inference_mode": True, "target_modules": sorted(config["target_modules"])}
+    config_text = json.dumps(config, indent=1, sort_keys=True, default=_as_list)
+    digest = digest_of({"weights": file_digest(weights_file), "config": config_text, "base": base_digest})
+    parameters = sum(parameter.numel() for parameter in trainable_parameters(adapted))
+    with new_directory(adapters / digest, base_digest=base_digest, parameters=parameters, **about) as directory:
+        shutil.copyfile(weights_file, directory / WEIGHTS)
+        (directory / CONFIG).write_text(config_text, encoding="utf-8")
+    return digest
+
+
+def _is_attention(name: str) -> bool:
+    return any("attn" in part or "attention" in part for part in name.lower().split("."))
+
+
+def _as_list(value: Any) -> list[Any]:
+    if isinstance(value, set):
+        return sorted(value)
+    raise TypeError(f"the adapter's configuration holds a {type(value).__name__}, which JSON can't")

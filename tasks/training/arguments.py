@@ -1,0 +1,54 @@
+"""What the worker job `train` is asked to do, as a value that travels as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from configs.schema import Section, Template, Training
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class TrainArguments(Section):
+    """One fine-tune. The parent builds it and sends `model_dump(mode="json")`."""
+
+    training: Training
+    """The resolved section, search parameters included."""
+    template: Template
+    """The template to train with."""
+    snapshots: Path
+    """Directory of the snapshots."""
+    snapshot: Digest
+    """Which snapshot."""
+    labels: tuple[str, ...] | None
+    """The closed label set; None: open generation."""
+    metric: Literal["exact_match", "normalised_match", "token_f1"]
+    """What the validation looks measure."""
+    decoding: Literal["generate", "label_scoring"]
+    """How the validation looks answer."""
+    seed: int = Field(ge=0)
+    """Of the adapter's first weights, the order of the batches and the dropout."""
+    checkpoints: Path
+    """Directory of all checkpoints; this run's stand below its key."""
+    training_key: Digest
+    """From `tasks.training.identity.training_key`."""
+    adapters: Path
+    """Directory of the finished adapters."""
+    max_new_tokens: int = Field(gt=0)
+    """Longest answer in a validation look."""
+    token_budget: int = Field(gt=0)
+    """Tokens answered at once in a validation look."""
+
+    @model_validator(mode="after")
+    def _label_scoring_has_labels(self) -> Self:
+        if self.decoding == "label_scoring" and not self.labels:
+            raise ValueError("decoding label_scoring needs labels")
+        return self
+
+    @property
+    def checkpoint_directory(self) -> Path:
+        """Where this run's checkpoints stand."""
+        return self.checkpoints / self.training_key

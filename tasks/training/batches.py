@@ -1,0 +1,96 @@
+"""Which records stand together in a batch, and how a batch becomes rectangular arrays. Pure numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BATCHES_PER_POOL = 32
+"""Records are sorted by length within pools of this many batches: little padding, and still a shuffle."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A rendered record in tokens; only the completion is trained."""
+
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """Tokens of prompt and completion."""
+        return len(self.prompt_ids) + len(self.completion_ids)
+
+    @property
+    def label_count(self) -> int:
+        """Trained tokens: all of the completion that have a token before them."""
+        return min(len(self.completion_ids), self.length - 1)
+
+
+@dataclass(frozen=True)
+class PaddedBatch:
+    """Examples as one rectangle, padded on the right, and where in it a label is predicted."""
+
+    input_ids: NDArray[np.int64]
+    """[examples, longest - 1]: the last token of an example predicts nothing and is left out."""
+    rows: NDArray[np.int64]
+    """[labels]: row of the position that predicts each label."""
+    columns: NDArray[np.int64]
+    """[labels]: column of that position."""
+    targets: NDArray[np.int64]
+    """[labels]: the token wanted there."""
+
+
+def batches_per_epoch(record_count: int, batch_size: int) -> int:
+    """Number of batches that hold all records, the last one possibly smaller."""
+    return -(-record_count // batch_size)
+
+
+def epoch_batches(lengths: Sequence[int], *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Put each record into one batch, beside records of similar length, in an order of its own for each epoch.
+
+    Records are shuffled, sorted by length within pools, cut into batches, and the batches are shuffled.
+
+    Args:
+        lengths: tokens of each record.
+        batch_size: records per batch; one batch may be smaller.
+        seed: of the order.
+        epoch: number of the pass, from 0; a function of seed and epoch alone, so a resumed run sees the same order.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(lengths))
+    pool_size = batch_size * _BATCHES_PER_POOL
+    batches: list[list[int]] = []
+    for start in range(0, len(order), pool_size):
+        pool = sorted(order[start : start + pool_size].tolist(), key=lambda index: lengths[index])
+        batches += [pool[first : first + batch_size] for first in range(0, len(pool), batch_size)]
+    return [batches[position] for position in generator.permutation(len(batches))]
+
+
+def micro_batches(batch: Sequence[Example], micro_batch_size: int | None) -> list[Sequence[Example]]:
+    """Cut a batch into what one forward pass holds; None keeps it whole."""
+    size = micro_batch_size or len(batch)
+    return [batch[start : start + size] for start in range(0, len(batch), size)]
+
+
+def pad_batch(examples: Sequence[Example], *, pad_id: int) -> PaddedBatch:
+    """Make the arrays of one forward pass.
+
+    Padding stands on the right, where causal attention never looks from a real token: no mask is needed.
+    """
+    width = max(example.length for example in examples) - 1
+    input_ids = np.full((len(examples), width), pad_id, dtype=np.int64)
+    rows: list[int] = []
+    columns: list[int] = []
+    targets: list[int] = []
+    for row, example in enumerate(examples):
+        tokens = [*example.prompt_ids, *example.completion_ids]
+        input_ids[row, : len(tokens) - 1] = tokens[:-1]
+        labels = range(len(tokens) - 1 - example.label_count, len(tokens) - 1)
+        rows += [row] * len(labels)
+        columns += labels
+        targets += [tokens[column + 1] for column in labels]
+    return PaddedBatch(input_ids, *(np.asarray(values, dtype=np.int64) for values in (rows, columns, targets)))

@@ -1,0 +1,96 @@
+"""The worker job `train`: one LoRA fine-tune on the base that the worker holds."""
+
+from __future__ import annotations
+
+import resource
+from typing import Any
+
+from tasks.data.records import Record
+from tasks.data.snapshots import read_snapshot
+from tasks.data.templates import render
+from tasks.data.tokens import encode
+from tasks.inference.answering import pad_token_id
+from tasks.inference.answers import select_records
+from tasks.models.loading import LoadedBase
+from tasks.training.adapters import fresh_adapter, write_adapter
+from tasks.training.arguments import TrainArguments
+from tasks.training.batches import Example
+from tasks.training.checkpoints import WEIGHTS, step_directory
+from tasks.training.engine import FineTune, Outcome, Plan, Report
+from tasks.training.label_loss import check_label_logits
+from tasks.training.validation_look import make_look
+
+_CHECKPOINT_SECONDS = 120.0
+"""At most this much work is lost to a kill when validation looks are far apart."""
+
+
+def train(loaded: LoadedBase, arguments: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Fine-tune an adapter, or go on with an interrupted one, and write the best of it to the adapters.
+
+    Reports `{"kind": "step", step, steps, loss, learning_rate, records_per_second, seconds_left}` and
+    `{"kind": "validation", step, fraction, value, records, replayed}`; when the latter is answered with False, the
+    run ends as pruned.
+
+    Args:
+        loaded: the base; it is plain again afterwards.
+        arguments: `TrainArguments` as JSON.
+        report: sends values to the parent.
+
+    Returns:
+        state (`finished` or `pruned`), adapter (digest; None when pruned), best_value, best_step, steps,
+        trained_records, seconds, stopped_early, curve, looks and peak_rss_mb.
+
+    Raises:
+        TrainingDiverged: a loss or a gradient is not finite, or the loss has grown out of bounds.
+    """
+    wanted = TrainArguments.model_validate(arguments)
+    snapshot = read_snapshot(wanted.snapshots, wanted.snapshot)
+    examples = [_example(loaded, record, wanted) for record in snapshot.split("train")]
+    chosen = select_records(snapshot.split("validation"), wanted.training.max_validation_records)
+    check_label_logits(loaded.model, examples[0], pad_id=pad_token_id(loaded), device=loaded.device)
+    plan = Plan(
+        training=wanted.training,
+        examples=examples,
+        validate=make_look(loaded, chosen, wanted),
+        validation_records=len(chosen),
+        seed=wanted.seed,
+        pad_id=pad_token_id(loaded),
+        checkpoints=wanted.checkpoint_directory,
+        checkpoint_seconds=_CHECKPOINT_SECONDS,
+    )
+    with fresh_adapter(loaded, wanted.training, seed=wanted.seed) as adapted:
+        outcome = FineTune(loaded, adapted, plan=plan, report=report).run()
+        progress = outcome.progress
+        adapter = None
+        if outcome.state == "finished":
+            adapter = write_adapter(
+                wanted.adapters,
+                adapted,
+                weights_file=step_directory(plan.checkpoints, progress.best_step) / WEIGHTS,
+                base_digest=loaded.digest,
+                about={"metrics": {wanted.metric: progress.best_value}},
+            )
+    return _result(outcome, adapter=adapter)
+
+
+def _example(loaded: LoadedBase, record: Record, arguments: TrainArguments) -> Example:
+    rendered = render(arguments.template, record, tokenizer=loaded.tokenizer)
+    encoded = encode(loaded.tokenizer, rendered, arguments.template.max_tokens)
+    return Example(tuple(encoded.prompt_ids), tuple(encoded.completion_ids))
+
+
+def _result(outcome: Outcome, *, adapter: str | None) -> dict[str, Any]:
+    progress = outcome.progress
+    return {
+        "state": outcome.state,
+        "adapter": adapter,
+        "best_value": progress.best_value,
+        "best_step": progress.best_step,
+        "steps": progress.step,
+        "trained_records": progress.trained_records,
+        "seconds": progress.seconds,
+        "stopped_early": outcome.stopped_early,
+        "curve": progress.curve,
+        "looks": progress.looks,
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }

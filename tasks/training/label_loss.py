@@ -1,0 +1,89 @@
+"""Cross entropy where there is a label, and nowhere else: the output layer is most of a small model's work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from configs.errors import BaseModelError
+from tasks.inference.forward import output_logits
+from tasks.training.batches import Example, PaddedBatch, pad_batch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_LOGITS_PER_CHUNK = 2**26
+"""Logits held at once: 256 MB in fp32, 256 labels of a 262k vocabulary."""
+_LOGITS_TOLERANCE = 0.02
+"""Of the largest logit: far above rounding in bf16, far below any scaling that an architecture may apply."""
+
+
+def label_loss(model: PreTrainedModel, batch: PaddedBatch, *, device: str) -> torch.Tensor:
+    """Return the *sum* of the cross entropy over a batch's labels, in fp32.
+
+    Hidden states are picked at the label positions as one contiguous [labels, width] tensor; the output layer and
+    the loss then run in chunks whose logits are freed at once, so memory doesn't grow with the number of labels.
+    """
+    hidden = _hidden_at_labels(model, batch, device=device)
+    targets = torch.from_numpy(batch.targets).to(device)
+    return _ChunkedLoss.apply(hidden, targets, model)  # type: ignore[no-any-return, no-untyped-call]
+
+
+@torch.no_grad()
+def check_label_logits(model: PreTrainedModel, example: Example, *, pad_id: int, device: str) -> None:
+    """Compare the logits of the training path with the model's own on one example.
+
+    Raises:
+        BaseModelError: they are not finite, or differ: the architecture does something to them that isn't known here.
+    """
+    batch = pad_batch([example], pad_id=pad_id)
+    ours = output_logits(model, _hidden_at_labels(model, batch, device=device))
+    own = model(input_ids=torch.from_numpy(batch.input_ids).to(device), use_cache=False).logits.float()
+    own = own[batch.rows, batch.columns]
+    if not own.isfinite().all():
+        raise BaseModelError(
+            f"the base model of type {model.config.model_type!r} answers with logits that are not finite; its weights "
+            "are damaged, or training.precision needs to be fp32"
+        )
+    difference, largest = (ours - own).abs().max().item(), own.abs().max().item()
+    if difference > _LOGITS_TOLERANCE * max(largest, 1.0):
+        raise BaseModelError(
+            f"the base model of type {model.config.model_type!r} transforms its logits in a way that training doesn't "
+            f"know (difference {difference:.3g} at logits up to {largest:.3g}); choose another base model"
+        )
+
+
+def _hidden_at_labels(model: PreTrainedModel, batch: PaddedBatch, *, device: str) -> torch.Tensor:
+    input_ids = torch.from_numpy(batch.input_ids).to(device)
+    hidden = model.get_decoder()(input_ids=input_ids, use_cache=False).last_hidden_state
+    rows, columns = (torch.from_numpy(values).to(device) for values in (batch.rows, batch.columns))
+    return hidden[rows, columns]  # type: ignore[no-any-return]
+
+
+class _ChunkedLoss(torch.autograd.Function):
+    """Sum of the cross entropy, whose gradient for the hidden states is made chunk by chunk on the way forward.
+
+    The output layer is frozen, so that gradient is all that backward needs and no logits have to be kept for it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, targets: torch.Tensor, model: PreTrainedModel) -> torch.Tensor:
+        vocabulary = model.get_output_embeddings().weight.shape[0]
+        size = max(1, _LOGITS_PER_CHUNK // vocabulary)
+        total = torch.zeros((), device=hidden.device)
+        gradients: list[torch.Tensor] = []
+        for part, wanted in zip(torch.split(hidden, size), torch.split(targets, size), strict=True):
+            with torch.enable_grad():
+                leaf = part.detach().requires_grad_()
+                loss = cross_entropy(output_logits(model, leaf), wanted, reduction="sum")
+            gradients += torch.autograd.grad(loss, leaf)
+            total += loss.detach()
+        ctx.save_for_backward(torch.cat(gradients))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * gradients[0], None, None

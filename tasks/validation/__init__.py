@@ -1,0 +1,1 @@
+"""Suites to Great Expectations to a validation result; quarantine, dropping."""

@@ -1,0 +1,119 @@
+"""What a suite found in a snapshot: counts and row ids, never values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.validation.rules import OnFailure
+
+MOST_ROW_IDS = 50
+"""Row ids that an outcome carries; all rows are in the quarantine file."""
+_ROW_IDS_IN_A_MESSAGE = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class RuleOutcome:
+    """What one rule found in one column."""
+
+    rule: str
+    column: str
+    """The column, or several joined by `+` where the rule looks at them together."""
+    on_failure: OnFailure
+    failed: bool
+    count: int
+    """Rows at fault."""
+    checked: int
+    """Rows looked at."""
+    row_ids: tuple[str, ...]
+    """The first `MOST_ROW_IDS` of the rows at fault."""
+    detail: str = ""
+    """More, in words and figures."""
+
+    @property
+    def share(self) -> float:
+        """Rows at fault among the rows looked at, 0 to 1."""
+        return self.count / self.checked if self.checked else 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidationResult:
+    """What a suite found in a snapshot, and the snapshot to go on with."""
+
+    snapshot: str
+    """Digest of the snapshot that was judged."""
+    suite: str
+    suite_digest: str
+    passed: bool
+    """Whether no rule with `on_failure: stop` failed."""
+    outcomes: tuple[RuleOutcome, ...]
+    not_applicable: tuple[str, ...]
+    """Rules that are for another kind of recipe."""
+    dropped_ids: tuple[str, ...]
+    new_snapshot: str | None
+    """Digest of the snapshot without the dropped rows; None when nothing was dropped, or the suite stopped."""
+    records: int
+    evaluated: int
+    """Expectations that Great Expectations evaluated."""
+    quarantine: str | None
+    """Path of the file with the rows that were stopped or dropped."""
+
+    @property
+    def usable_snapshot(self) -> str:
+        """Digest of the snapshot that later stages use."""
+        return self.new_snapshot or self.snapshot
+
+    @property
+    def failures(self) -> tuple[RuleOutcome, ...]:
+        """The outcomes that failed, stops first."""
+        order = {"stop": 0, "drop": 1, "warn": 2}
+        return tuple(
+            sorted((outcome for outcome in self.outcomes if outcome.failed), key=lambda o: order[o.on_failure])
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON-serialisable values."""
+        return dataclasses.asdict(self)
+
+
+def result_from_dict(values: Mapping[str, Any]) -> ValidationResult:
+    """Return the result that `ValidationResult.to_dict` was made from, lists of JSON included."""
+    outcomes = tuple(RuleOutcome(**{**outcome, "row_ids": tuple(outcome["row_ids"])}) for outcome in values["outcomes"])
+    return ValidationResult(
+        **{
+            **values,
+            "outcomes": outcomes,
+            "not_applicable": tuple(values["not_applicable"]),
+            "dropped_ids": tuple(values["dropped_ids"]),
+        }
+    )
+
+
+def describe(outcome: RuleOutcome) -> str:
+    """Return one line: rule, column, count, row ids; never values."""
+    shown = outcome.row_ids[:_ROW_IDS_IN_A_MESSAGE]
+    more = f" and {outcome.count - len(shown)} more" if shown and outcome.count > len(shown) else ""
+    rows = f"; rows {', '.join(shown)}{more}" if shown else ""
+    detail = f" ({outcome.detail})" if outcome.detail else ""
+    return (
+        f"rule {outcome.rule}, column {outcome.column}: {outcome.count} of {outcome.checked} rows "
+        f"({outcome.share:.1%}){detail}{rows}"
+    )
+
+
+def stop_message(result: ValidationResult, recipe: str) -> str:
+    """Return what stopped the flow and what to do; `recipe` is the recipe's name.
+
+    Names suite, column, rule, count and row ids, never values.
+    """
+    stops = [outcome for outcome in result.failures if outcome.on_failure == "stop"]
+    lines = "\n".join(f"  {describe(outcome)}" for outcome in stops)
+    where = f"the rows are in {result.quarantine}; " if result.quarantine else ""
+    first = stops[0].rule if stops else "<rule>"
+    return (
+        f"validation of recipe {recipe} stopped: suite {result.suite}, snapshot {result.snapshot[:12]}, "
+        f"{len(stops)} failed rule{'s' if len(stops) != 1 else ''} with on_failure: stop\n{lines}\n"
+        f"{where}mend the data, or change what a rule does in the recipe, such as "
+        f"validation.overrides.{first}: drop, warn or off"
+    )

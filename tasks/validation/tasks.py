@@ -1,0 +1,84 @@
+"""Prefect tasks of the validation room."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_table_artifact
+
+from configs.errors import ValidationStopped
+from tasks.tracking.identity import stage_identity
+from tasks.tracking.recipe_run import RecipeRun
+from tasks.validation.result import ValidationResult, describe, stop_message
+
+log = logging.getLogger("burnish")
+
+
+@task(name="identify the validation")
+def validate_identity(run: RecipeRun, snapshot: str, base: str) -> str:
+    """Hash of what the validation result depends on."""
+    from tasks.validation.suites import SUITES_FOLDER, load_suite, suite_digest
+
+    recipe = run.recipe
+    suite = load_suite(recipe.validation.suite, recipe.validation.overrides, SUITES_FOLDER)
+    inputs = {
+        "snapshot": snapshot,
+        "suite": suite_digest(suite),
+        "template": recipe.template.model_dump(mode="json"),
+        "base": base,
+    }
+    libraries = ["great_expectations", "pandas", "transformers"]
+    return stage_identity("validate", inputs, rooms=["tasks.validation"], libraries=libraries)
+
+
+@task(name="check snapshot")
+def check_snapshot(run: RecipeRun, snapshot: str, base: str) -> dict[str, Any]:
+    """Apply the suite; show the result in MLflow and Prefect.
+
+    Raises:
+        ValidationStopped: a rule with `on_failure: stop` failed.
+    """
+    from tasks.data.snapshots import read_snapshot
+    from tasks.validation.snapshot_checks import validate_snapshot
+    from tasks.validation.suites import SUITES_FOLDER, load_suite
+
+    recipe = run.recipe
+    result = validate_snapshot(
+        run.settings.snapshots,
+        snapshot,
+        suite=load_suite(recipe.validation.suite, recipe.validation.overrides, SUITES_FOLDER),
+        template=recipe.template,
+        tokenizer_directory=run.settings.bases / base,
+        labels=read_snapshot(run.settings.snapshots, snapshot).labels,
+        quarantine=run.settings.quarantine,
+    )
+    _show(run, result)
+    if not result.passed:
+        raise ValidationStopped(stop_message(result, recipe.name))
+    usable = read_snapshot(run.settings.snapshots, result.usable_snapshot)
+    found = {"snapshot": result.usable_snapshot, "counts": usable.counts, "labels": usable.labels}
+    return {**result.to_dict(), **found, "judged": snapshot}
+
+
+def _show(run: RecipeRun, result: ValidationResult) -> None:
+    """The result as an MLflow artifact, a Prefect artifact, and lines on the terminal; ids and counts, no values."""
+    run.tracker.log_text(run.run_id, json.dumps(result.to_dict(), indent=1), "validation.json")
+    rows = [
+        {
+            "rule": outcome.rule,
+            "column": outcome.column,
+            "on failure": outcome.on_failure,
+            "failed": outcome.failed,
+            "rows": outcome.count,
+            "share": f"{outcome.share:.2%}",
+            "detail": outcome.detail,
+        }
+        for outcome in result.outcomes
+    ]
+    create_table_artifact(key=f"{run.recipe.name}-validation".replace("_", "-"), table=rows, description=result.suite)
+    for outcome in result.failures:
+        log.info("  %s: %s", outcome.on_failure, describe(outcome))
+    log.info("  %d rules evaluated, %d rows dropped", result.evaluated, len(result.dropped_ids))

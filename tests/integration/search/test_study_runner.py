@@ -1,0 +1,324 @@
+import json
+import os
+import signal
+from contextlib import contextmanager
+
+import optuna
+import pytest
+
+from configs.errors import SearchFailed
+from configs.schema import Choices, Range, Search, Training
+from tasks.models.worker import JobFailed, WorkerDied
+from tasks.search.results import study_result_from_json
+from tasks.search.study_runner import run_study
+from tests.integration.search.fake_training import SEARCH, SEED, FakeTrainer, Heard, final_value, run
+
+
+def optuna_trials(url, name="study"):
+    return optuna.load_study(study_name=name, storage=url).get_trials()
+
+
+def states(url):
+    return [trial.state.name for trial in optuna_trials(url)]
+
+
+def with_trials(count, **changes):
+    return SEARCH.model_copy(update={"trials": count, **changes})
+
+
+def test_the_first_trial_runs_with_the_recipes_own_values(url):
+    training = Training(learning_rate=5.0e-3, lora_rank=4, schedule="linear")
+
+    result = run(url, training=training)
+
+    assert result.trials[0].parameters == {"learning_rate": 5.0e-3, "lora_rank": 4, "schedule": "linear"}
+
+
+def test_the_budget_counts_finished_and_pruned_trials(url):
+    result = run(url)
+
+    assert [row.number for row in result.trials] == list(range(7))
+    assert {row.state for row in result.trials} == {"finished", "pruned"}
+    assert set(states(url)) == {"COMPLETE", "PRUNED"}
+
+
+def test_the_winner_has_the_highest_mean_over_seeds(url):
+    result = run(url, search=with_trials(7, confirmation_seeds=2))
+
+    means = {each.number: each.mean_value for each in (result.best, result.runner_up)}
+    assert len(result.best.runs) == len(result.runner_up.runs) == 3
+    assert means[result.best.number] == max(means.values())
+    assert [run.seed for run in result.best.runs] == [SEED, SEED + 1, SEED + 2]
+    assert result.best.runs[1].value == final_value(Training(**result.best.parameters), SEED + 1)
+    assert result.spread.range > 0
+
+
+def test_the_adapter_is_that_of_the_best_run_of_the_winner(url):
+    result = run(url)
+
+    assert result.adapter == max(result.best.runs, key=lambda run: run.value).adapter
+
+
+def test_a_pruned_trial_is_told_to_stop_and_saves_its_remaining_steps(url):
+    trainer = FakeTrainer()
+
+    result = run(url, trainer=trainer)
+
+    pruned = [row for row in result.trials if row.state == "pruned"]
+    assert pruned
+    for row in pruned:
+        assert max(look for name, look in trainer.looks_trained if name == row.name) * 25 == row.steps < 100
+        assert row.adapter is None
+    assert result.seconds_saved_by_pruning == pytest.approx(sum((100 - row.steps) / 10 for row in pruned))
+
+
+def test_without_a_pruner_every_trial_finishes(url):
+    result = run(url, search=with_trials(6, pruner="none"))
+
+    assert [row.state for row in result.trials] == ["finished"] * 6
+
+
+def test_seconds_trained_include_the_confirmations(url):
+    result = run(url, search=with_trials(1))
+
+    assert result.seconds_trained == pytest.approx(20.0)
+
+
+def test_an_empty_space_is_one_trial_with_the_recipes_values(url):
+    result = run(url, search=Search(trials=8))
+
+    assert [(row.number, row.parameters) for row in result.trials] == [(0, {})]
+    assert result.runner_up is None
+    assert len(result.best.runs) == 2
+
+
+def test_running_again_trains_nothing_and_finds_the_same(url):
+    first = run(url)
+    trainer = FakeTrainer()
+
+    second = run(url, trainer=trainer)
+
+    assert second == first
+    assert trainer.started == []
+
+
+def test_no_trainer_is_opened_when_there_is_no_work(url):
+    run(url)
+
+    def open_trainer(slot):
+        raise AssertionError("opened")
+
+    run_study(
+        study_name="study",
+        study_url=url,
+        search=SEARCH,
+        training=Training(),
+        seed=SEED,
+        open_trainer=open_trainer,
+        callbacks=Heard().callbacks(),
+    )
+
+
+def test_raising_the_budget_goes_on_with_the_study(url, other_url):
+    run(url, search=with_trials(5))
+    trainer = FakeTrainer()
+
+    extended = run(url, trainer=trainer, search=with_trials(7))
+
+    assert [name for name in trainer.started if name.startswith("trial/")] == [f"trial/{n}" for n in range(5, 7)]
+    assert extended.trials == run(other_url, search=with_trials(7)).trials
+
+
+def test_no_new_trial_starts_when_the_minutes_are_over(url):
+    seconds = iter(range(0, 10_000, 100))
+
+    result = run(url, search=with_trials(100, minutes=5.0), clock=lambda: next(seconds))
+
+    assert len(result.trials) == 3
+
+
+def test_the_minutes_of_earlier_commands_count(url):
+    first = run(url, search=with_trials(4))
+    spent = sum(row.seconds for row in first.trials) / 60
+
+    again = run(url, search=with_trials(100, minutes=spent))
+
+    assert len(again.trials) == 4
+
+
+def test_failed_trials_keep_their_reason_and_dont_stop_the_search(url):
+    diverged = JobFailed("training diverged at step 25: the loss is not finite (nan)", "TrainingDiverged")
+    died = WorkerDied(-9, "")
+
+    result = run(url, trainer=FakeTrainer(errors={"trial/1": diverged, "trial/3": died}))
+
+    failed = {row.number: row.reason for row in result.trials if row.state == "failed"}
+    assert failed == {1: str(diverged), 3: str(died)}
+    assert "out of memory" in failed[3]
+    assert len(result.trials) == 9
+
+
+def test_a_search_in_which_nothing_finishes_fails_with_the_reasons(url):
+    errors = {f"trial/{number}": JobFailed(f"broken {number}", "ValueError") for number in range(7)}
+
+    with pytest.raises(SearchFailed, match=r"7 tried[\s\S]*trial/0: broken 0"):
+        run(url, trainer=FakeTrainer(errors=errors))
+
+    assert states(url) == ["FAIL"] * 7
+
+
+def test_a_failed_search_begins_anew_when_its_cause_is_mended(url):
+    with pytest.raises(SearchFailed):
+        run(
+            url,
+            search=with_trials(2),
+            trainer=FakeTrainer(errors=dict.fromkeys(["trial/0", "trial/1"], WorkerDied(-9, ""))),
+        )
+
+    result = run(url, search=with_trials(2))
+
+    assert [row.state for row in result.trials].count("failed") == 2
+    assert result.trials[2].parameters == result.trials[0].parameters
+    assert sum(row.state in ("finished", "pruned") for row in result.trials) == 2
+
+
+def test_a_confirmation_that_fails_is_remembered_and_counts_against_its_trial(url, other_url):
+    winner = run(other_url).best.number
+    errors = {f"confirmation/{winner}-seed-18": WorkerDied(-9, "")}
+
+    result = run(url, trainer=FakeTrainer(errors=errors))
+
+    assert result.best.number != winner
+    assert result.runner_up.failures == 1
+    assert run(url) == result
+
+
+def test_combinations_that_contradict_each_other_cost_no_budget(url):
+    space = {"micro_batch_size": Range(low=1, high=16)}
+    trainer = FakeTrainer()
+
+    result = run(url, trainer=trainer, search=Search(space=space, trials=4))
+
+    refused = [row for row in result.trials if row.state == "refused"]
+    assert refused
+    assert all("micro_batch_size must divide batch_size" in row.reason for row in refused)
+    assert not {row.name for row in refused} & set(trainer.started)
+    assert sum(row.state in ("finished", "pruned") for row in result.trials) == 4
+
+
+def test_a_space_of_refused_combinations_alone_ends(url):
+    search = Search(space={"micro_batch_size": Choices(choices=(8,))}, trials=1)
+
+    with pytest.raises(SearchFailed, match="must divide batch_size"):
+        run(url, search=search, training=Training(batch_size=12))
+
+
+def test_repeated_parameters_are_not_trained_again(url):
+    trainer = FakeTrainer()
+    search = Search(space={"schedule": Choices(choices=("linear", "cosine"))}, trials=6)
+
+    result = run(url, trainer=trainer, search=search)
+
+    assert len(result.trials) == 6
+    assert len([name for name in trainer.started if name.startswith("trial/")]) == 2
+    repeated = [row for row in result.trials if row.repeats is not None]
+    assert [row.value for row in repeated] == [result.trials[row.repeats].value for row in repeated]
+    assert result.best.parameters != result.runner_up.parameters
+
+
+def test_an_error_of_a_callback_stops_the_search_and_leaves_nothing_running(url):
+    heard = Heard()
+    callbacks = heard.callbacks()
+
+    def broken(row):
+        raise ConnectionError("no server")
+
+    with pytest.raises(ConnectionError, match="no server"):
+        run_with(url, callbacks=type(callbacks)(callbacks.on_trial_started, callbacks.on_step, broken))
+
+    assert "RUNNING" not in states(url)
+
+
+def test_an_unforeseen_error_of_a_trainer_is_no_failed_trial(url, other_url):
+    with pytest.raises(ZeroDivisionError):
+        run(url, trainer=FakeTrainer(errors={"trial/2": ZeroDivisionError()}))
+
+    assert without_seconds(run(url)) == without_seconds(run(other_url))
+
+
+def test_ctrl_c_leaves_nothing_running_and_the_next_command_finishes_the_same(url, other_url, tmp_path):
+    class Interrupting(FakeTrainer):
+        def __call__(self, request, on_report):
+            def interrupt(report):
+                if (request.name, report["step"]) == ("trial/4", 50):
+                    os.kill(os.getpid(), signal.SIGINT)
+                    while on_report(report | {"kind": "step", "steps": 100}):
+                        pass
+                return on_report(report)
+
+            return super().__call__(request, interrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(url, trainer=Interrupting(tmp_path / "checkpoints"))
+    after_interrupt = states(url)
+    trainer = FakeTrainer(tmp_path / "checkpoints")
+    result = run(url, trainer=trainer)
+
+    assert "RUNNING" not in after_interrupt
+    assert trainer.started[0] == "trial/4"
+    assert trainer.looks_trained[0] == ("trial/4", 2)
+    assert without_seconds(result) == without_seconds(run(other_url))
+
+
+def test_callbacks_hear_of_every_trial_and_confirmation(url):
+    heard = Heard()
+
+    result = run(url, search=with_trials(5), heard=heard)
+
+    names = [f"trial/{number}" for number in range(5)]
+    assert heard.started[:5] == names
+    assert heard.ended[:5] == list(result.trials)
+    assert {row.name for row in heard.ended[5:]} == {
+        f"confirmation/{each.number}-seed-18" for each in (result.best, result.runner_up)
+    }
+    assert ("trial/0", "step") in heard.steps
+    assert ("trial/0", "validation") in heard.steps
+
+
+def test_several_slots_fill_the_same_budget_with_a_trainer_each(url):
+    opened, closed = [], []
+
+    @contextmanager
+    def open_trainer(slot):
+        opened.append(slot)
+        yield FakeTrainer()
+        closed.append(slot)
+
+    result = run_with(url, search=with_trials(7, slots=3), open_trainer=open_trainer)
+
+    assert sum(row.state in ("finished", "pruned") for row in result.trials) == 7
+    assert len(opened) == len(set(opened)) <= 3
+    assert sorted(opened) == sorted(closed)
+    assert "RUNNING" not in states(url)
+
+
+def test_a_result_survives_json(url):
+    result = run(url)
+
+    assert study_result_from_json(json.loads(json.dumps(result.to_json()))) == result
+
+
+def run_with(url, **changes):
+    @contextmanager
+    def open_trainer(slot):
+        yield FakeTrainer()
+
+    values = {"search": SEARCH, "open_trainer": open_trainer, "callbacks": Heard().callbacks(), **changes}
+    return run_study(study_name="study", study_url=url, training=Training(), seed=SEED, **values)
+
+
+def without_seconds(result):
+    """A failed or interrupted attempt's seconds are measured; all else must be equal."""
+    values = result.to_json()
+    values.pop("seconds_trained")
+    return values

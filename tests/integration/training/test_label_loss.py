@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from configs.errors import BaseModelError
+from tasks.training import label_loss as module
+from tasks.training.batches import Example, pad_batch
+from tasks.training.label_loss import check_label_logits, label_loss
+
+EXAMPLES = [Example((1, 9, 8, 7), (5, 6, 2)), Example((1, 4), (3, 2)), Example((1, 4, 4, 4, 4, 4), (9, 2))]
+
+SMALL = {
+    "vocab_size": 64, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "head_dim": 8, "sliding_window": 4, "tie_word_embeddings": True,
+    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+FAMILIES = {
+    "llama": {},
+    "gemma3_text": {"layer_types": ["sliding_attention", "full_attention"], "query_pre_attn_scalar": 8},
+    "gemma2": {"final_logit_softcapping": 0.5, "query_pre_attn_scalar": 8},
+    "cohere": {"logit_scale": 0.0625},
+    "granite": {"logits_scaling": 8.0},
+    "gpt_neox": {},
+}
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def model(request: pytest.FixtureRequest) -> PreTrainedModel:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(request.param, **{**SMALL, **FAMILIES[request.param]})
+    model = AutoModelForCausalLM.from_config(config).eval()
+    # Wide enough for logits at which scaling and capping show.
+    model.get_output_embeddings().weight.data.normal_(std=2.0)
+    return model.requires_grad_(False)
+
+
+def _plain_loss(model: PreTrainedModel, example: Example) -> torch.Tensor:
+    """One example alone, no padding, logits at every position."""
+    tokens = torch.tensor([*example.prompt_ids, *example.completion_ids])
+    logits = model(input_ids=tokens[None]).logits[0]
+    start = len(example.prompt_ids)
+    return cross_entropy(logits[start - 1 : -1], tokens[start:], reduction="sum")
+
+
+def test_loss_at_the_labels_equals_the_plain_full_loss(model: PreTrainedModel) -> None:
+    loss = label_loss(model, pad_batch(EXAMPLES, pad_id=0), device="cpu")
+
+    plain = sum(_plain_loss(model, example) for example in EXAMPLES)
+    torch.testing.assert_close(loss, plain, rtol=1e-5, atol=1e-5)
+
+
+def test_its_gradient_equals_that_of_the_plain_full_loss(model: PreTrainedModel) -> None:
+    weight = next(parameter for name, parameter in model.named_parameters() if "mlp" in name and parameter.ndim == 2)
+    weight.requires_grad_()
+
+    (ours,) = torch.autograd.grad(label_loss(model, pad_batch(EXAMPLES, pad_id=0), device="cpu"), weight)
+
+    (plain,) = torch.autograd.grad(sum(_plain_loss(model, example) for example in EXAMPLES), weight)
+    torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-6)
+
+
+def test_chunks_change_neither_loss_nor_gradient(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = next(parameter for name, parameter in model.named_parameters() if "mlp" in name and parameter.ndim == 2)
+    weight.requires_grad_()
+    batch = pad_batch(EXAMPLES, pad_id=0)
+    whole = label_loss(model, batch, device="cpu")
+    (whole_gradient,) = torch.autograd.grad(whole, weight)
+
+    monkeypatch.setattr(module, "_LOGITS_PER_CHUNK", 2 * 64)
+    chunked = label_loss(model, batch, device="cpu")
+    (chunked_gradient,) = torch.autograd.grad(chunked, weight)
+
+    torch.testing.assert_close(chunked, whole)
+    torch.testing.assert_close(chunked_gradient, whole_gradient)
+
+
+def test_the_output_layer_sees_label_positions_only(model: PreTrainedModel) -> None:
+    shapes: list[tuple[torch.Size, bool]] = []
+    head = model.get_output_embeddings()
+    head.register_forward_pre_hook(lambda _, inputs: shapes.append((inputs[0].shape, inputs[0].is_contiguous())))
+
+    label_loss(model, pad_batch(EXAMPLES, pad_id=0), device="cpu")
+
+    assert shapes == [((7, model.config.hidden_size), True)]
+
+
+def test_known_architectures_pass_the_check(model: PreTrainedModel) -> None:
+    check_label_logits(model, EXAMPLES[0], pad_id=0, device="cpu")
+
+
+def test_an_architecture_that_does_something_else_to_its_logits_is_refused() -> None:
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **SMALL)).eval()
+    forward = model.forward
+
+    def scaled(*args: object, **kwargs: object) -> object:
+        output = forward(*args, **kwargs)
+        output.logits = output.logits * 30
+        return output
+
+    model.forward = scaled
+    with pytest.raises(BaseModelError, match="'llama' transforms its logits"):
+        check_label_logits(model, EXAMPLES[0], pad_id=0, device="cpu")
+
+
+def test_a_base_whose_logits_are_not_finite_is_refused() -> None:
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **SMALL)).eval()
+    model.model.norm.weight.data.fill_(float("inf"))
+
+    with pytest.raises(BaseModelError, match="logits that are not finite"):
+        check_label_logits(model, EXAMPLES[0], pad_id=0, device="cpu")

@@ -1,0 +1,95 @@
+import pytest
+
+from configs.schema import Baseline, Template
+from tasks.baselines.prompt_options import choose_best, prompt_options, shortlist
+
+TEMPLATE = Template(prompt="{{ prompt }}: ")
+LABELS = ("yes", "no")
+
+
+def names(baseline, *, labels=LABELS, template=TEMPLATE):
+    return [option.name for option in prompt_options(baseline, template, labels)]
+
+
+def test_every_combination_is_tried_shortest_prompts_first():
+    baseline = Baseline(shots=(4, 0), strategies=("random", "nearest"))
+
+    assert names(baseline) == [
+        "zero-shot",
+        "zero-shot (label scoring)",
+        "random-4",
+        "random-4 (label scoring)",
+        "nearest-4",
+        "nearest-4 (label scoring)",
+    ]
+
+
+def test_an_option_holds_all_that_its_name_says():
+    (option,) = prompt_options(
+        Baseline(shots=(8,), strategies=("nearest",), decoding=("label_scoring",)), TEMPLATE, LABELS
+    )
+
+    assert (option.kind, option.shots, option.shot_strategy, option.decoding) == (
+        "prompt",
+        8,
+        "nearest",
+        "label_scoring",
+    )
+    assert option.template == TEMPLATE
+
+
+def test_without_labels_there_is_no_label_scoring_and_no_balance():
+    assert names(Baseline(shots=(0, 4), strategies=("random", "balanced")), labels=None) == ["zero-shot", "random-4"]
+
+
+def test_zero_shot_is_tried_once_whatever_the_strategies():
+    assert names(Baseline(shots=(0, 0)), labels=None) == ["zero-shot"]
+
+
+def test_other_wordings_are_tried_beside_the_recipes_own():
+    short = Template(prompt="{{ prompt }}")
+    baseline = Baseline(shots=(0,), decoding=("generate",), templates={"short": short, "same": TEMPLATE})
+
+    options = prompt_options(baseline, TEMPLATE, LABELS)
+
+    assert [(option.name, option.template) for option in options] == [
+        ("zero-shot", TEMPLATE),
+        ("zero-shot, template short", short),
+    ]
+
+
+def test_names_are_unique():
+    baseline = Baseline(templates={"short": Template(prompt="{{ prompt }}")})
+
+    found = names(baseline)
+
+    assert len(found) == len(set(found)) == 2 * 2 * (1 + 2 * 3)
+
+
+def test_no_shots_means_no_prompts():
+    assert names(Baseline(shots=())) == []
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [
+        ({"zero-shot": 0.1, "random-4": 0.3, "random-8": 0.2}, "random-4"),
+        ({"zero-shot": 0.1, "random-4": 0.3, "random-8": 0.3}, "random-4"),
+        ({"zero-shot": 0.0, "random-4": 0.0, "random-8": 0.0}, "zero-shot"),
+    ],
+)
+def test_the_best_prompt_is_the_highest_and_among_equals_the_shortest(scores, best):
+    baseline = Baseline(shots=(0, 8, 4), strategies=("random",), decoding=("generate",))
+    options = prompt_options(baseline, TEMPLATE, LABELS)
+
+    assert choose_best(options, scores).name == best
+    assert choose_best(options[::-1], scores).name == best
+
+
+def test_the_shortlist_holds_the_best_of_each_kind_best_first():
+    options = prompt_options(
+        Baseline(shots=(0, 4, 8), strategies=("random", "nearest"), decoding=("generate",)), TEMPLATE, LABELS
+    )
+    scores = {"zero-shot": 0.2, "random-4": 0.1, "random-8": 0.15, "nearest-4": 0.5, "nearest-8": 0.4}
+
+    assert [option.name for option in shortlist(options, scores)] == ["nearest-4", "zero-shot", "random-8"]

@@ -1,0 +1,47 @@
+import pytest
+
+from tasks.metrics.task_metrics import accuracy_per_label, is_binary, macro_f1, normalise, score_rows
+
+
+@pytest.mark.parametrize(
+    ("metric", "output", "reference", "score"),
+    [
+        ("exact_match", " Yes\n", "Yes", 1),
+        ("exact_match", "yes", "Yes", 0),
+        ("normalised_match", "«ＹＥＳ,  sir!»", "yes, sir", 1),
+        ("normalised_match", "yes sir", "yes, sir", 0),
+        ("normalised_match", "Straße", "STRASSE", 1),
+        ("token_f1", "the left kidney", "left kidney", 0.8),
+        ("token_f1", "kidney kidney", "kidney", 2 / 3),
+        ("token_f1", "", "kidney", 0),
+        ("token_f1", "--", "", 1),
+        ("token_f1", "Kidney.", "kidney", 1),
+    ],
+)
+def test_score_of_one_answer(metric, output, reference, score):
+    assert score_rows(metric, [output], [reference]) == pytest.approx([score])
+
+
+def test_outputs_and_references_must_pair_up():
+    with pytest.raises(ValueError, match="argument 2 is longer"):
+        score_rows("exact_match", ["a"], ["a", "b"])
+
+
+def test_only_token_f1_is_not_a_proportion():
+    assert [is_binary(metric) for metric in ("exact_match", "normalised_match", "token_f1")] == [True, True, False]
+
+
+def test_normalising_twice_changes_nothing():
+    assert normalise(normalise("  “A\u00a0 b” … ")) == normalise("  “A\u00a0 b” … ") == "a b"
+
+
+def test_macro_f1_weighs_labels_equally():
+    outputs, references = ["a", "a", "a", "b", "b", "x"], ["a", "a", "a", "a", "b", "c"]
+
+    score = macro_f1(outputs, references)
+
+    assert score == pytest.approx((6 / 7 + 2 / 3 + 0) / 3)
+
+
+def test_accuracy_per_label_follows_the_reference():
+    assert accuracy_per_label(["a", "b", "b"], ["a", "a", "b"]) == {"a": 0.5, "b": 1.0}

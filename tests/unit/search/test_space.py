@@ -1,0 +1,104 @@
+import pytest
+from optuna.trial import FixedTrial, Trial
+
+from configs.schema import Choices, Range, Training
+from tasks.search.space import CombinationRefused, own_parameters, resolve_training, suggest
+
+
+def test_a_whole_field_is_drawn_as_a_whole_number():
+    space = {"lora_rank": Range(low=4, high=64, log=True)}
+
+    drawn = suggest(FixedTrial({"lora_rank": 8}), space)
+
+    assert drawn == {"lora_rank": 8}
+    assert type(drawn["lora_rank"]) is int
+
+
+def test_an_optional_whole_field_is_drawn_as_a_whole_number():
+    drawn = suggest(FixedTrial({"micro_batch_size": 4}), {"micro_batch_size": Range(low=1, high=8)})
+
+    assert type(drawn["micro_batch_size"]) is int
+
+
+def test_each_kind_of_field_is_drawn_within_its_bounds():
+    class Recorder:
+        def __init__(self):
+            self.asked = []
+
+        def suggest_float(self, field, low, high, *, log):
+            self.asked.append((field, low, high, log))
+            return low
+
+        def suggest_int(self, field, low, high, *, log):
+            self.asked.append((field, low, high, log))
+            return low
+
+        def suggest_categorical(self, field, choices):
+            self.asked.append((field, choices))
+            return choices[0]
+
+    recorder = Recorder()
+    space = {
+        "schedule": Choices(choices=("linear", "cosine")),
+        "epochs": Range(low=1, high=3),
+        "learning_rate": Range(low=1.0e-4, high=1.0e-2, log=True),
+    }
+
+    drawn = suggest(recorder, space)
+
+    assert recorder.asked == [
+        ("epochs", 1, 3, False),
+        ("learning_rate", 1.0e-4, 1.0e-2, True),
+        ("schedule", ("linear", "cosine")),
+    ]
+    assert drawn == {"epochs": 1, "learning_rate": 1.0e-4, "schedule": "linear"}
+
+
+def test_the_order_of_the_space_in_the_recipe_means_nothing():
+    fields = {"learning_rate": Range(low=1.0e-4, high=1.0e-2), "epochs": Range(low=1, high=3)}
+    values = {"learning_rate": 1.0e-3, "epochs": 2}
+
+    forward = suggest(FixedTrial(values), fields)
+    backward = suggest(FixedTrial(values), dict(reversed(fields.items())))
+
+    assert list(forward) == list(backward)
+
+
+def test_own_values_are_those_of_the_searched_fields():
+    training = Training(learning_rate=2.0e-3, lora_rank=8)
+    space = {"learning_rate": Range(low=1.0e-4, high=1.0e-2), "lora_rank": Choices(choices=(4, 8, 16))}
+
+    assert own_parameters(space, training) == {"learning_rate": 2.0e-3, "lora_rank": 8}
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("learning_rate", Range(low=1.0e-5, high=1.0e-4)),
+        ("lora_rank", Choices(choices=(64, 128))),
+        ("micro_batch_size", Range(low=1, high=4)),
+    ],
+)
+def test_an_own_value_outside_the_space_is_left_to_the_draw(field, values):
+    assert own_parameters({field: values}, Training()) == {}
+
+
+def test_parameters_replace_only_their_fields():
+    training = Training(learning_rate=2.0e-3, epochs=3)
+
+    resolved = resolve_training(training, {"epochs": 1})
+
+    assert resolved == Training(learning_rate=2.0e-3, epochs=1)
+
+
+def test_a_choice_written_as_a_fraction_becomes_the_whole_number_of_its_field():
+    assert resolve_training(Training(), {"batch_size": 8.0}).batch_size == 8
+
+
+def test_values_that_contradict_each_other_are_refused_with_the_reason():
+    with pytest.raises(CombinationRefused, match=r"micro_batch_size must divide batch_size, got 6 and 16"):
+        resolve_training(Training(batch_size=16), {"micro_batch_size": 6})
+
+
+def test_the_stand_in_has_the_methods_of_a_trial():
+    assert all(hasattr(Trial, name) for name in ("suggest_float", "suggest_int", "suggest_categorical"))

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tasks.training.batches import Example, batches_per_epoch, epoch_batches, micro_batches, pad_batch
+
+LENGTHS = [int(length) for length in np.random.default_rng(5).integers(3, 90, size=1003)]
+
+
+def test_each_record_stands_in_one_batch() -> None:
+    batches = epoch_batches(LENGTHS, batch_size=16, seed=1, epoch=0)
+
+    assert sorted(index for batch in batches for index in batch) == list(range(len(LENGTHS)))
+
+
+def test_batches_are_full_but_one() -> None:
+    batches = epoch_batches(LENGTHS, batch_size=16, seed=1, epoch=0)
+
+    assert sorted(map(len, batches)) == [1003 % 16] + [16] * 62
+    assert len(batches) == batches_per_epoch(len(LENGTHS), 16)
+
+
+def test_similar_lengths_stand_together() -> None:
+    def padded(batches: list[list[int]]) -> int:
+        return sum(len(batch) * max(LENGTHS[index] for index in batch) for batch in batches)
+
+    batches = epoch_batches(LENGTHS, batch_size=16, seed=1, epoch=0)
+
+    in_order = [list(range(start, min(start + 16, 1003))) for start in range(0, 1003, 16)]
+    assert padded(batches) < 1.1 * sum(LENGTHS) < padded(in_order)
+
+
+def test_the_same_seed_and_epoch_give_the_same_order() -> None:
+    assert epoch_batches(LENGTHS, batch_size=8, seed=3, epoch=2) == epoch_batches(
+        LENGTHS, batch_size=8, seed=3, epoch=2
+    )
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(3, 1), (4, 0)])
+def test_another_seed_or_epoch_gives_another_order(seed: int, epoch: int) -> None:
+    first = epoch_batches(LENGTHS, batch_size=8, seed=3, epoch=0)
+
+    assert epoch_batches(LENGTHS, batch_size=8, seed=seed, epoch=epoch) != first
+
+
+def test_batches_are_not_ordered_by_length() -> None:
+    longest = [
+        max(LENGTHS[index] for index in batch) for batch in epoch_batches(LENGTHS, batch_size=8, seed=3, epoch=0)
+    ]
+
+    assert longest != sorted(longest)
+
+
+def test_micro_batches_hold_the_whole_batch_in_order() -> None:
+    batch = [Example((1,), (token,)) for token in range(7)]
+
+    parts = micro_batches(batch, 3)
+
+    assert [len(part) for part in parts] == [3, 3, 1]
+    assert [example for part in parts for example in part] == batch
+
+
+def test_without_a_micro_batch_size_the_batch_stays_whole() -> None:
+    batch = [Example((1,), (2,))] * 5
+
+    assert micro_batches(batch, None) == [batch]
+
+
+def test_only_completion_tokens_are_labels() -> None:
+    batch = pad_batch([Example((1, 5, 6), (7, 2)), Example((1,), (8, 9, 2))], pad_id=0)
+
+    assert batch.input_ids.tolist() == [[1, 5, 6, 7], [1, 8, 9, 0]]
+    predicted = [
+        (batch.input_ids[row, column], target)
+        for row, column, target in zip(batch.rows, batch.columns, batch.targets, strict=True)
+    ]
+    assert predicted == [(6, 7), (7, 2), (1, 8), (8, 9), (9, 2)]
+
+
+def test_a_first_token_that_nothing_precedes_is_no_label() -> None:
+    batch = pad_batch([Example((), (7, 8, 2))], pad_id=0)
+
+    assert batch.targets.tolist() == [8, 2]
+    assert Example((), (7, 8, 2)).label_count == 2

@@ -1,0 +1,88 @@
+import json
+import stat
+
+from tasks.data.records import Record, Turn
+from tasks.validation.quarantine import write_quarantine
+from tasks.validation.result import RuleOutcome, ValidationResult, result_from_dict, stop_message
+
+
+def _outcome(rule="secrets", on_failure="stop", count=12, **changes):
+    values = {
+        "rule": rule,
+        "column": "prompt",
+        "on_failure": on_failure,
+        "failed": count > 0,
+        "count": count,
+        "checked": 400,
+        "row_ids": tuple(f"row{number}" for number in range(count)),
+    }
+    return RuleOutcome(**{**values, **changes})
+
+
+def _result(*outcomes, **changes):
+    values = {
+        "snapshot": "a" * 64,
+        "suite": "standard",
+        "suite_digest": "b" * 64,
+        "passed": False,
+        "outcomes": outcomes,
+        "not_applicable": (),
+        "dropped_ids": (),
+        "new_snapshot": None,
+        "records": 400,
+        "evaluated": len(outcomes),
+        "quarantine": "home/quarantine/rows.jsonl",
+    }
+    return ValidationResult(**{**values, **changes})
+
+
+def test_a_stop_names_suite_column_rule_count_and_row_ids():
+    message = stop_message(_result(_outcome()), "icd10")
+
+    for part in ("icd10", "suite standard", "rule secrets", "column prompt", "12 of 400 rows (3.0%)", "row0", "2 more"):
+        assert part in message
+
+
+def test_a_stop_says_where_the_rows_are_and_how_to_go_on():
+    message = stop_message(_result(_outcome()), "icd10")
+
+    assert "home/quarantine/rows.jsonl" in message
+    assert "validation.overrides.secrets" in message
+
+
+def test_a_stop_message_lists_stops_only():
+    message = stop_message(_result(_outcome(), _outcome("refusals", "warn"), _outcome("columns", count=0)), "icd10")
+
+    assert "1 failed rule " in message
+    assert "refusals" not in message
+
+
+def test_failures_come_stops_first():
+    result = _result(
+        _outcome("a", "warn"), _outcome("b", "drop"), _outcome("c", "stop"), _outcome("d", "stop", count=0)
+    )
+
+    assert [outcome.rule for outcome in result.failures] == ["c", "b", "a"]
+
+
+def test_later_stages_use_the_new_snapshot_where_there_is_one():
+    assert _result().usable_snapshot == "a" * 64
+    assert _result(new_snapshot="c" * 64).usable_snapshot == "c" * 64
+
+
+def test_a_result_survives_json():
+    result = _result(_outcome(), dropped_ids=("x",), not_applicable=("refusals",))
+
+    assert result_from_dict(json.loads(json.dumps(result.to_dict()))) == result
+
+
+def test_quarantined_rows_are_private_and_say_why(tmp_path):
+    records = [Record(name, "train", name, (Turn("user", f"ask {name}"),), "answer") for name in ("one", "two")]
+
+    path = write_quarantine(tmp_path, records, {"two": ["secrets:prompt"]}, name="digest-standard")
+
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(row["record_id"], row["rules"], row["turns"][0]["content"]) for row in rows] == [
+        ("two", ["secrets:prompt"], "ask two")
+    ]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
