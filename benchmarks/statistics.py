@@ -8,13 +8,12 @@ Takes about three minutes on one core. Every figure comes from the functions tha
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from benchmarks.simulation import (
@@ -29,41 +28,17 @@ from benchmarks.simulation import (
     even_sizes,
     weekly_equal_models,
 )
+from benchmarks.tables import CONFIDENCE, Coverage, Rate, coverage_table, measure, rate_table
 from tasks.metrics.bootstrap import bca_bootstrap
 from tasks.metrics.grouped import GroupTotals, effective_wilson, group_score_statistic, group_t
 from tasks.metrics.looks import confidence_at_look, holm
 from tasks.metrics.proportions import Bounds, mcnemar_exact, newcombe_paired, normal_quantile, wilson
 
-CONFIDENCE = 0.95
 ALPHA = 0.05
 RESAMPLES = 2000
 WEEKS = 52
 BATCH = 1000
 """Simulations per bootstrap call: each batch has draws of its own."""
-
-
-class Coverage(NamedTuple):
-    """How often an interval held the truth."""
-
-    method: str
-    design: str
-    simulations: int
-    share: float
-    too_low: float
-    too_high: float
-    width: float
-
-    @property
-    def deviation(self) -> float:
-        """From nominal, in standard errors."""
-        return (self.share - CONFIDENCE) / math.sqrt(CONFIDENCE * (1 - CONFIDENCE) / self.simulations)
-
-
-def measure(method: str, design: str, bounds: Bounds, truth: Floats | float) -> Coverage:
-    """Count hits and misses; `too_low` intervals end below the truth."""
-    below, above = (bounds.high < truth).mean(), (bounds.low > truth).mean()
-    width = float((bounds.high - bounds.low).mean())
-    return Coverage(method, design, len(bounds.low), float(1 - below - above), float(below), float(above), width)
 
 
 def bootstrap(data: GroupTotals, seed: int) -> Bounds:
@@ -174,26 +149,16 @@ def word_differences(random: np.random.Generator, words: WordScores, records: in
     return alone(first - second)
 
 
-def promoted_alone(cells: Cells, confidence: float) -> Floats:
+def promoted_alone(cells: Cells, confidence: float) -> NDArray[np.bool_]:
     """The promotion rule for right and wrong answers to independent records, as in `PairedDifference.surely_above`."""
     p_values = mcnemar_exact(cells.only_first.sum(-1), cells.only_second.sum(-1))
-    return (newcombe(cells, confidence).low > 0) & (p_values <= 1 - confidence)
+    return np.asarray((newcombe(cells, confidence).low > 0) & (p_values <= 1 - confidence))
 
 
-def promoted_by_group(data: GroupTotals, confidence: float) -> Floats:
+def promoted_by_group(data: GroupTotals, confidence: float) -> NDArray[np.bool_]:
     """The promotion rule for everything else."""
     p_values = 2 * special.ndtr(-np.abs(group_score_statistic(data, 0.0)))
-    return (group_t(data, confidence=confidence).low > 0) & (p_values <= 1 - confidence)
-
-
-class Rate(NamedTuple):
-    """How often something happened."""
-
-    what: str
-    design: str
-    simulations: int
-    nominal: float | None
-    share: float
+    return np.asarray((group_t(data, confidence=confidence).low > 0) & (p_values <= 1 - confidence))
 
 
 def false_promotions(random: np.random.Generator, simulations: int) -> Iterator[Rate]:
@@ -270,28 +235,6 @@ def _slice_p_values(random: np.random.Generator, records: int, loss: float, simu
     worse = random.random((simulations, records))
     differences = np.where(worse < 0.1 + loss, -1.0, np.where(worse < 0.2 + loss, 1.0, 0.0))
     return np.asarray(special.ndtr(group_score_statistic(alone(differences), -0.05)))
-
-
-def coverage_table(rows: Iterator[Coverage]) -> Iterator[str]:
-    """Markdown."""
-    yield "| interval | test set | simulations | coverage | from nominal | ends too low | too high | width | |"
-    yield "|---|---|---|---|---|---|---|---|---|"
-    for row in rows:
-        mark = "" if abs(row.deviation) <= 3 else "conservative" if row.deviation > 0 else "**covers too little**"
-        yield (
-            f"| {row.method} | {row.design} | {row.simulations:,} | {row.share:.4f} | {row.deviation:+.1f} SE "
-            f"| {row.too_low:.4f} | {row.too_high:.4f} | {row.width:.3f} | {mark} |"
-        )
-
-
-def rate_table(title: str, rows: Iterator[Rate]) -> Iterator[str]:
-    """Markdown."""
-    yield f"| {title} | test set | simulations | nominal | happened | |"
-    yield "|---|---|---|---|---|---|"
-    for row in rows:
-        nominal = "" if row.nominal is None else f"≤ {row.nominal:.3f}"
-        mark = "" if row.nominal is None or row.share <= row.nominal else "**more than nominal**"
-        yield f"| {row.what} | {row.design} | {row.simulations:,} | {nominal} | {row.share:.4f} | {mark} |"
 
 
 def main() -> None:

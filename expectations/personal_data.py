@@ -52,7 +52,7 @@ _DATE = re.compile(
 )
 _YEARS = re.compile(r"\((?:1[89]|20)\d{2}\)|(?:1[89]|20)\d{2}\s?[/–-]\s?(?:1[89]|20)\d{2}")
 
-_IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w%]|\.\d)")
+_IPV4 = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w%]|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:{1,2}){1,7}[0-9A-Fa-f]{0,4}(?![\w:])")
 _LOCAL_IPV6 = re.compile(r"^(?:[23][0-9a-f]{3}|f[cdef][0-9a-f]{2}):", re.IGNORECASE)
 _NUMBERED = re.compile(

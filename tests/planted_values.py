@@ -54,7 +54,7 @@ _CARD_ISSUERS = (("4", 16), ("51", 16), ("53", 16), ("55", 16), ("2223", 16), ("
 
 
 def phone_number(random: Random) -> str:
-    return _filled(random.choice(PHONE_FORMS), random)
+    return filled(random.choice(PHONE_FORMS), random)
 
 
 def email_address(random: Random) -> str:
@@ -71,7 +71,7 @@ def email_address(random: Random) -> str:
 
 def iban(random: Random) -> str:
     country = random.choice(sorted(_IBAN_FORMS))
-    account = _filled(_IBAN_FORMS[country], random)
+    account = filled(_IBAN_FORMS[country], random)
     remainder = 0
     for character in f"{account}{country}00":
         for digit in str(string.digits.find(character) if character in _DIGITS else ord(character) - 55):
@@ -184,7 +184,7 @@ def empty(random: Random) -> str:
     return random.choice(("", " ", "\n\t ", "\u200b", "\u00a0\u00a0", "\ufeff", "\u3000"))
 
 
-def _filled(form: str, random: Random) -> str:
+def filled(form: str, random: Random) -> str:
     kinds = {"#": _DIGITS, "N": "23456789", "A": string.ascii_uppercase, "C": string.digits + string.ascii_uppercase}
     return "".join(random.choice(kinds[character]) if character in kinds else character for character in form)
 

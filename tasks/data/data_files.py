@@ -7,6 +7,7 @@ unpacks whatever looks like an archive. Text stays text.
 from __future__ import annotations
 
 import csv
+import errno
 import glob
 import json
 import sys
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from configs.errors import DataError
+from configs.errors import DataError, StorageError
 
 Format = Literal["jsonl", "csv", "parquet"]
 _BY_ENDING: dict[str, Format] = {
@@ -112,7 +113,7 @@ def _read_csv(path: Path, key: str) -> list[dict[str, Any]]:
     return _load(
         "csv", path, key,
         features=Features({name: Value("large_string") for name in columns}),
-        encoding="utf-8-sig", keep_default_na=False, na_filter=False,
+        encoding="utf-8-sig", na_filter=False,
     )  # fmt: skip
 
 
@@ -191,7 +192,12 @@ def _load(builder: str, path: Path, key: str, **options: Any) -> list[dict[str, 
             )
             rows: list[dict[str, Any]] = loaded.to_list()
         except (DatasetGenerationError, OSError, ValueError) as error:
-            raise _damaged(path, key, error.__cause__ or error) from error
+            cause = error.__cause__ or error
+            if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageError(
+                    f"{key}: no space left in {cache} to read {path}; free some, or set TMPDIR"
+                ) from error
+            raise _damaged(path, key, cause) from error
     return rows
 
 

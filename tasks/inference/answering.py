@@ -11,7 +11,7 @@ from pathlib import Path
 from tasks.data.records import Record
 from tasks.inference.decoding import generate
 from tasks.inference.forward import forward_context
-from tasks.inference.label_scoring import score_labels
+from tasks.inference.label_search import choose_labels
 from tasks.inference.options import Answer, Answers, Option
 from tasks.inference.prompts import PromptWriter
 from tasks.inference.row_context import SharedPrefix, share_prefix
@@ -98,7 +98,7 @@ class Answerer:
         on_batch: Callable[[int], None] | None,
     ) -> list[tuple[str, int]]:
         label_ids = [self._writer.label_ids(record, label) for label in self._labels]
-        scores = score_labels(
+        chosen = choose_labels(
             self._loaded.model,
             prompts,
             label_ids=label_ids,
@@ -107,7 +107,7 @@ class Answerer:
             shared_prefix=shared_prefix,
             on_batch=on_batch,
         )
-        return [(self._labels[best], len(label_ids[best])) for best in scores.argmax(axis=1)]
+        return [(self._labels[best], len(label_ids[best])) for best in chosen]
 
 
 @contextmanager

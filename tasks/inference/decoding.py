@@ -11,7 +11,7 @@ import torch
 from tasks.inference.attention_masks import mask_style
 from tasks.inference.batching import plan_batches
 from tasks.inference.forward import evaluation_mode, in_chunks
-from tasks.inference.row_context import RowContext, SharedPrefix, left_padded, own_tokens, share_prefix
+from tasks.inference.row_context import RowContext, SharedPrefix, own_tokens, run_prompts, share_prefix
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -69,13 +69,11 @@ def generate(
         style = mask_style(causal)
         lengths = [len(tail) + max_new_tokens for tail in tails]
         for batch in plan_batches(lengths, token_budget=token_budget, equal_lengths=style is None):
-            context = RowContext.growing(causal, style, prefix=prefix, room=lengths[batch[0]])
-            tokens, positions = left_padded(
-                [tails[row] for row in batch],
-                pad_id=pad_id, first_position=len(prefix.token_ids), device=causal.device,
-            )  # fmt: skip
-            hidden = context.feed(tokens, positions)[:, -1]
-            _decode(causal, context, hidden, positions[:, -1:], batch=batch, answers=answers, rules=rules)
+            batch_tails = [tails[row] for row in batch]
+            context, hidden, positions = run_prompts(
+                causal, style, batch_tails, prefix=prefix, pad_id=pad_id, room=lengths[batch[0]]
+            )
+            _decode(causal, context, hidden, positions, batch=batch, answers=answers, rules=rules)
             if on_batch is not None:
                 on_batch(len(batch))
     return answers
@@ -97,7 +95,7 @@ def _decode(
         causal: the model.
         context: what the rows have been fed.
         hidden: [rows, width] of each row's last token.
-        positions: [rows, 1] of each row's last token.
+        positions: [rows] of each row's last token.
         batch: the prompt number of each row.
         answers: of all prompts.
         rules: when an answer ends.
@@ -114,7 +112,7 @@ def _decode(
             context.keep_rows(places)
             chosen, positions, batch = chosen[places], positions[places], [batch[place] for place in going_on]
         positions = positions + 1
-        hidden = context.feed(chosen[:, None], positions)[:, 0]
+        hidden = context.feed(chosen[:, None], positions[:, None])[:, 0]
 
 
 def _goes_on(answer: list[int], token: int, rules: _Rules) -> bool:

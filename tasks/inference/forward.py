@@ -58,8 +58,11 @@ def output_logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
     config = model.config.get_text_config(decoder=True)
     logits: torch.Tensor = model.get_output_embeddings()(hidden.contiguous()).float()
     # the families scale their logits under different names, outside of the output layer
-    logits = logits * (getattr(config, "logit_scale", None) or getattr(config, "lm_head_multiplier", None) or 1.0)
-    logits = logits / (getattr(config, "logits_scaling", None) or 1.0)
+    for name in ("logit_scale", "lm_head_multiplier"):
+        if factor := getattr(config, name, None):
+            logits = logits * factor
+    if divisor := getattr(config, "logits_scaling", None):
+        logits = logits / divisor
     cap = getattr(config, "final_logit_softcapping", None)
     return logits if cap is None else cap * torch.tanh(logits / cap)
 
@@ -74,3 +77,15 @@ def in_chunks(model: PreTrainedModel, hidden: torch.Tensor) -> Iterator[tuple[sl
     for start in range(0, len(hidden), size):
         part = slice(start, start + size)
         yield part, output_logits(model, hidden[part])
+
+
+def log_probabilities(model: PreTrainedModel, hidden: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Return the [positions, wanted] log-probabilities of the `wanted` tokens after [positions, width] states."""
+    parts = []
+    for _, logits in in_chunks(model, hidden):
+        chosen = logits[:, wanted]
+        largest = logits.amax(dim=-1, keepdim=True)
+        # in place: the logits of a large vocabulary are most of the memory, and nobody reads them again
+        total = logits.sub_(largest).exp_().sum(dim=-1, keepdim=True)
+        parts.append(chosen - largest - total.log())
+    return torch.cat(parts)

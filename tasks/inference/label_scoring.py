@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tasks.inference.attention_masks import MaskStyle, mask_style
 from tasks.inference.batching import plan_batches
-from tasks.inference.forward import evaluation_mode, in_chunks
+from tasks.inference.forward import evaluation_mode, log_probabilities
 from tasks.inference.label_tree import ROOT, LabelTree, build_label_tree
 from tasks.inference.row_context import RowContext, SharedPrefix, left_padded, own_tokens, share_prefix
 
@@ -80,10 +80,10 @@ def _run_batch(
     rows, longest = tokens.shape
     nodes = torch.from_numpy(tree.token_ids).to(tokens.device).expand(rows, -1)
     node_positions = positions[:, -1:] + 1 + torch.from_numpy(tree.depths).to(tokens.device)
-    among = torch.ones((longest + tree.size,) * 2, dtype=torch.bool, device=tokens.device)
-    among[longest:, longest:] = torch.from_numpy(tree.ancestors).to(tokens.device)
+    branches = torch.ones((1, longest + tree.size, longest + tree.size), dtype=torch.bool, device=tokens.device)
+    branches[:, longest:, longest:] = torch.from_numpy(tree.ancestors).to(tokens.device)
     hidden = RowContext.single_pass(causal, style, prefix=prefix).feed(
-        torch.cat([tokens, nodes], dim=1), torch.cat([positions, node_positions], dim=1), among=among
+        torch.cat([tokens, nodes], dim=1), torch.cat([positions, node_positions], dim=1), branches=branches
     )
     return hidden[:, longest - 1 :]
 
@@ -91,15 +91,9 @@ def _run_batch(
 def _edge_scores(causal: PreTrainedModel, hidden: torch.Tensor, tree: LabelTree) -> NDArray[np.float64]:
     """Return the [rows, edges] log-probability of each edge's token at its node."""
     wanted, which = np.unique(tree.edge_tokens, return_inverse=True)
-    logs = _log_probabilities(causal, hidden.flatten(0, 1), torch.from_numpy(wanted).to(hidden.device))
+    logs = log_probabilities(causal, hidden.flatten(0, 1), torch.from_numpy(wanted).to(hidden.device))
     by_node = logs.view(*hidden.shape[:2], -1).cpu().numpy()
     return np.asarray(by_node[:, tree.edge_nodes - ROOT, which], dtype=np.float64)
-
-
-def _log_probabilities(causal: PreTrainedModel, hidden: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Return the [positions, wanted] log-probabilities of the `wanted` tokens after [positions, width] states."""
-    parts = [logits[:, wanted] - logits.logsumexp(dim=-1, keepdim=True) for _, logits in in_chunks(causal, hidden)]
-    return torch.cat(parts)
 
 
 def _score_in_full(
@@ -126,6 +120,6 @@ def _score_in_full(
             row, column = pairs[number]
             start, end = len(prompts[row]), len(sequences[number])
             wanted = tokens[place, start:end]
-            logs = _log_probabilities(causal, hidden[place, start - 1 : end - 1], wanted)
+            logs = log_probabilities(causal, hidden[place, start - 1 : end - 1], wanted)
             scores[row, column] = logs.diagonal().sum().item()
     return scores

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 ROOT = -1
 """The last token of the prompt, from which the first token of each label is predicted."""
 
+NONE = -1
+
 
 @dataclass(frozen=True)
 class LabelTree:
@@ -26,6 +28,10 @@ class LabelTree:
     """[edges]: the node that predicts, `ROOT` for the prompt's last token."""
     edge_tokens: NDArray[np.int64]
     """[edges]: the predicted token."""
+    edge_children: NDArray[np.int64]
+    """[edges]: the node of the predicted token, `NONE` where every label that goes there ends there."""
+    edge_labels: NDArray[np.int64]
+    """[edges]: the label that ends there, the first one of equal labels; `NONE` where none does."""
     paths: NDArray[np.float64]
     """[labels, edges]: 1 where the edge is on the label's way, else 0."""
 
@@ -46,16 +52,17 @@ def build_label_tree(label_ids: Sequence[Sequence[int]]) -> LabelTree:
     """
     if not label_ids or not all(label_ids):
         raise ValueError("label scoring needs at least one label, and each label at least one token")
+    labels = [tuple(label) for label in label_ids]
     nodes: dict[tuple[int, ...], int] = {(): ROOT}
     edges: dict[tuple[int, ...], int] = {}
-    for label in map(tuple, label_ids):
+    for label in labels:
         for end in range(1, len(label) + 1):
             edges.setdefault(label[:end], len(edges))
             if end < len(label):
                 nodes.setdefault(label[:end], len(nodes) - 1)
     inner = [path for path in nodes if path]
-    paths = np.zeros((len(label_ids), len(edges)))
-    for row, label in enumerate(map(tuple, label_ids)):
+    paths = np.zeros((len(labels), len(edges)))
+    for row, label in enumerate(labels):
         paths[row, [edges[label[:end]] for end in range(1, len(label) + 1)]] = 1
     return LabelTree(
         token_ids=np.array([path[-1] for path in inner], dtype=np.int64),
@@ -63,6 +70,8 @@ def build_label_tree(label_ids: Sequence[Sequence[int]]) -> LabelTree:
         ancestors=_ancestors(inner, nodes),
         edge_nodes=np.array([nodes[path[:-1]] for path in edges], dtype=np.int64),
         edge_tokens=np.array([path[-1] for path in edges], dtype=np.int64),
+        edge_children=np.array([nodes.get(path, NONE) for path in edges], dtype=np.int64),
+        edge_labels=np.array([labels.index(path) if path in labels else NONE for path in edges], dtype=np.int64),
         paths=paths,
     )
 

@@ -62,23 +62,23 @@ class RowContext:
         return cls(model, style, cache=passing_cache(_layer_count(model), prefix.keys_values), prefix=prefix)
 
     def feed(
-        self, token_ids: torch.Tensor, positions: torch.Tensor, *, among: torch.Tensor | None = None
+        self, token_ids: torch.Tensor, positions: torch.Tensor, *, branches: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Run [rows, tokens] and return their [rows, tokens, width] last hidden states.
 
         Args:
             token_ids: the tokens.
             positions: of each token in its own row, counted from the prompt's first token; -1 marks padding.
-            among: [tokens, tokens], which of the new tokens (columns) each of them (rows) may see besides being
-                causal; None: all.
+            branches: [rows or 1, tokens, newest], which of the newest tokens of a row, these included, each of them may
+                see, where a row is a tree instead of a line; None: all that came before.
         """
         arguments: dict[str, object] = {}
         if self._style is not None:
             known = self._key_positions.expand(len(positions), -1)
             self._key_positions = torch.cat([known, positions], dim=1)
             visible = visible_keys(positions, self._key_positions)
-            if among is not None:
-                visible[:, :, -positions.shape[1] :] &= among
+            if branches is not None:
+                visible[:, :, -branches.shape[-1] :] &= branches
             arguments["attention_mask"] = attention_masks(
                 self._style, visible, query_positions=positions, key_positions=self._key_positions
             )
@@ -116,6 +116,33 @@ def share_prefix(model: torch.nn.Module, prompts: Sequence[Sequence[int]]) -> Sh
         tokens, positions = left_padded([token_ids], pad_id=0, first_position=0, device=causal.device)
         context.feed(tokens, positions)
         return SharedPrefix(token_ids, context.keys_values())
+
+
+def run_prompts(
+    model: PreTrainedModel,
+    style: MaskStyle | None,
+    tails: Sequence[Sequence[int]],
+    *,
+    prefix: SharedPrefix,
+    pad_id: int,
+    room: int,
+) -> tuple[RowContext, torch.Tensor, torch.Tensor]:
+    """Start a batch of rows: run what each prompt has after the prefix.
+
+    Args:
+        model: from `causal_model`.
+        style: from `mask_style`.
+        tails: from `own_tokens`, of the prompts in this batch.
+        prefix: what stands before each of them.
+        pad_id: token that stands for padding.
+        room: tokens that a row may be fed after the prefix, its tail included.
+
+    Returns:
+        The rows, and of each row's last token the [rows, width] hidden state and the [rows] position.
+    """
+    tokens, positions = left_padded(tails, pad_id=pad_id, first_position=len(prefix.token_ids), device=model.device)
+    context = RowContext.growing(model, style, prefix=prefix, room=room)
+    return context, context.feed(tokens, positions)[:, -1], positions[:, -1]
 
 
 def own_tokens(prompts: Sequence[Sequence[int]], prefix: SharedPrefix) -> list[Sequence[int]]:

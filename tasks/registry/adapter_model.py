@@ -298,7 +298,7 @@ def _sandbox() -> Any:
     return environment
 
 
-def _row(values: Mapping[str, Any]) -> dict[str, Any]:
+def _row(values: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the template's variables of a row, and its turns."""
     present = {key: str(value) for key, value in values.items() if isinstance(value, str)}
     messages = present.pop("messages", None)

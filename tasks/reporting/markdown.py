@@ -24,9 +24,7 @@ def summary_as_markdown(summary: RunSummary) -> str:
     metric = summary.options[0].metric if summary.options else "metric"
     reasons = "\n".join(f"- {escaped(str(reason))}" for reason in summary.decision["reasons"])
     version = f"{summary.model['name']}/{summary.model['version']}"
-    decision = (
-        f"{version} becomes {summary.decision['alias']}" if summary.decision["promote"] else f"{version}: no alias"
-    )
+    outcome = f"becomes {summary.decision['alias']}" if summary.decision["promote"] else "gets no alias"
     return (
         f"**{escaped(str(summary.verdict['sentence']))}**\n\n"
         f"Decision: {escaped(version)} {outcome}\n\n{reasons}\n\n"

@@ -53,18 +53,16 @@ class Agenda:
         with self._change:
             while not self._stopped:
                 if self._may_begin_trial():
-                    trial = self._study.ask()
-                    if (work := self._trial_work(trial)) is None:
-                        continue
+                    work = self._trial_work(self._study.ask())
                 elif self._running and self._confirmations is None:
+                    # A trial that runs may yet fail, which gives its place in the budget back.
                     self._change.wait()
                     continue
-                else:
-                    work = self._confirmation_work()
-                    if work is None:
-                        return None
-                self._running += 1
-                return work
+                elif (work := self._confirmation_work()) is None:
+                    return None
+                if work is not None:
+                    self._running += 1
+                    return work
             return None
 
     def check_going_on(self) -> None:

@@ -137,7 +137,7 @@ class Tracker:
 
     def runs(self, experiment: str, *, tags: Mapping[str, str], status: str | None = None) -> list[Run]:
         """Return the runs with all these tags (and this status), newest first, deleted ones left out."""
-        clauses = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
+        clauses = [f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items()]
         clauses += [f"attributes.status = '{status}'"] if status else []
         found: list[Run] = []
         token: str | None = None
@@ -239,6 +239,14 @@ class Tracker:
 def recipe_digest(recipe: Mapping[str, Any]) -> str:
     """Identity of a resolved recipe (`Recipe.model_dump(mode="json")`)."""
     return digest_of(recipe)
+
+
+def _quoted(value: str) -> str:
+    """Quote a value for MLflow's filters, which know no escape."""
+    quote = "'" if "'" not in value else '"'
+    if quote in value:
+        raise ValueError(f"MLflow can't search for a value with both kinds of quotes, got {value!r}")
+    return f"{quote}{value}{quote}"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -17,6 +17,7 @@ from configs.errors import BaseModelError
 from configs.schema import Training
 from tasks.models.loading import LoadedBase
 from tasks.storage.durable import digest_of, file_digest, new_directory
+from tasks.training.dropout import SeededDropout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -55,7 +56,7 @@ def target_modules(model: PreTrainedModel, choice: str) -> list[str]:
 def fresh_adapter(loaded: LoadedBase, training: Training, *, seed: int) -> Iterator[PeftModel]:
     """Put a new adapter on the base for the block; afterwards, errors included, it is the plain base again.
 
-    The base stays in evaluation mode, so `training.lora_dropout` is the only dropout (see `dropout_active`).
+    Everything is in evaluation mode: `dropout.dropout_active` lets the adapter, and it alone, drop inputs.
     """
     config = LoraConfig(
         r=training.lora_rank,
@@ -68,24 +69,12 @@ def fresh_adapter(loaded: LoadedBase, training: Training, *, seed: int) -> Itera
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         adapted = get_peft_model(loaded.model, config)
-    adapted.eval()
     try:
+        _seed_dropout(adapted, training.lora_dropout, device=loaded.device)
+        adapted.eval()
         yield adapted
     finally:
         adapted.unload()
-
-
-@contextmanager
-def dropout_active(adapted: PeftModel) -> Iterator[None]:
-    """Let the adapter drop inputs for the block; the base's own modules stay in evaluation mode."""
-    modules = [module for name, module in adapted.named_modules() if name.endswith(".lora_dropout.default")]
-    for module in modules:
-        module.train()
-    try:
-        yield
-    finally:
-        for module in modules:
-            module.eval()
 
 
 def trainable_parameters(adapted: PeftModel) -> list[nn.Parameter]:
@@ -128,6 +117,14 @@ def write_adapter(
         shutil.copyfile(weights_file, directory / WEIGHTS)
         (directory / CONFIG).write_text(config_text, encoding="utf-8")
     return digest
+
+
+def _seed_dropout(adapted: PeftModel, share: float, *, device: str) -> None:
+    if share == 0:
+        return
+    generator = torch.Generator(device)
+    for module in [module for name, module in adapted.named_modules() if name.endswith(".lora_dropout")]:
+        module["default"] = SeededDropout(share, generator)
 
 
 def _is_attention(name: str) -> bool:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 
 from configs.schema import Training
 from tasks.models.loading import LoadedBase
-from tasks.training.adapters import adapter_weights, dropout_active, restore_adapter_weights, trainable_parameters
+from tasks.training.adapters import adapter_weights, restore_adapter_weights, trainable_parameters
 from tasks.training.batches import Example, batches_per_epoch, epoch_batches
 from tasks.training.checkpoints import Checkpoint, newest_checkpoint, save_checkpoint
 from tasks.training.divergence import diverged, divergence_reason
+from tasks.training.dropout import dropout_active
 from tasks.training.optimizer import accumulate_gradients, clip_gradients, make_optimizer, take_step
 from tasks.training.progress import Progress
 from tasks.training.schedule import learning_rate_factor, look_steps
@@ -88,11 +88,9 @@ class FineTune:
         """
         self._resume()
         self._clock = _Clock(self._progress)
-        cuda = [torch.device(self._loaded.device)] if self._loaded.device.startswith("cuda") else []
-        with torch.random.fork_rng(devices=cuda):
-            pruned = not self._replay_looks()
-            while not (pruned or self._is_done()):
-                pruned = not self._advance()
+        pruned = not self._replay_looks()
+        while not (pruned or self._is_done()):
+            pruned = not self._advance()
         self._clock.stop(self._progress)
         stopped_early = not pruned and self._progress.step < self._plan.steps
         return Outcome("pruned" if pruned else "finished", self._progress, stopped_early)
@@ -133,9 +131,7 @@ class FineTune:
             step, steps=self._plan.steps, schedule=training.schedule, warmup_fraction=training.warmup_fraction
         )
         batch = [self._plan.examples[index] for index in self._batch(step)]
-        # Seeding by step makes the dropout of a resumed run that of an unbroken one.
-        torch.manual_seed(_step_seed(self._plan.seed, step))
-        with dropout_active(self._adapted):
+        with dropout_active(self._adapted, seed=_step_seed(self._plan.seed, step)):
             loss = accumulate_gradients(
                 self._loaded, batch, micro_batch_size=training.micro_batch_size, pad_id=self._plan.pad_id
             )
@@ -223,4 +219,5 @@ class _Clock:
 
 
 def _step_seed(seed: int, step: int) -> int:
+    """Of the dropout of one step: with it, a resumed run drops what an unbroken one drops."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tasks.data.records import Record
 from tasks.storage.durable import write_text
 
 ROWS_FILE = "rows.jsonl"
+
+_INVISIBLE = re.compile("[\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]")
+"""What JSON leaves as it is, but what breaks lines, steers a terminal or can't be seen or encoded."""
 
 
 def write_quarantine(
@@ -26,9 +31,14 @@ def write_quarantine(
     """
     path = folder / name / ROWS_FILE
     lines = [
-        json.dumps({"rules": list(reasons[record.record_id]), **dataclasses.asdict(record)}, ensure_ascii=False)
+        _line({"rules": list(reasons[record.record_id]), **dataclasses.asdict(record)})
         for record in records
         if record.record_id in reasons
     ]
-    write_text(path, "\n".join(lines) + "\n")
+    write_text(path, "".join(lines))
     return path
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    text = json.dumps(row, ensure_ascii=False)
+    return _INVISIBLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"

@@ -156,7 +156,7 @@ def _quarantine(folder: Path, snapshot: Snapshot, suite: Suite, results: Sequenc
                 reasons[row_id].append(f"{result.check.rule}:{result.check.column}")
     if not reasons:
         return None
-    return write_quarantine(folder, snapshot.records, reasons, name=f"{snapshot.digest}-{suite.name}")
+    return write_quarantine(folder, snapshot.records, reasons=reasons, name=f"{snapshot.digest}-{suite.name}")
 
 
 def _refuse_empty_splits(kept: Sequence[Record], dropping: Sequence[Checked], path: Path | None) -> None:

@@ -1,54 +1,14 @@
-"""The command line as a user runs it, on the smoke recipe."""
+"""Installations for the end-to-end tests, on the smoke recipe."""
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parents[2]
-RUN_TIMEOUT_SECONDS = 280
-
-
-@dataclass(frozen=True)
-class Installation:
-    """One BURNISH_HOME and the commands run on it."""
-
-    home: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-    def burnish(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "flows", *arguments],
-            env={**os.environ, **self.environment, "BURNISH_HOME": str(self.home), **environment},
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            timeout=RUN_TIMEOUT_SECONDS,
-            check=False,
-        )
-
-    def smoke(self, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return self.burnish("finetune", "--recipe", "configs/smoke.yaml", *overrides, **environment)
-
-    def show(self) -> dict[str, Any]:
-        answer = self.burnish("show", "smoke", "--json")
-        assert answer.returncode == 0, answer.stderr
-        summary: dict[str, Any] = json.loads(answer.stdout)
-        return summary
-
-    def copy_to(self, home: Path) -> Installation:
-        shutil.copytree(self.home, home)
-        return Installation(home, self.environment)
-
+from tests.e2e.installation import Installation
 
 @pytest.fixture(scope="session")
 def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

@@ -23,6 +23,11 @@ TRIMMING = CHATML.replace("m['content']", "m['content'] | trim").replace("<|im_s
 NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHATML
 UPPER = CHATML.replace("m['content']", "m['content'] | upper")
 REWRITING = "{% if add_generation_prompt %}open{% else %}closed{% endif %}" + CHATML
+CHANNELS = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+    "{% if m['role'] == 'assistant' %}<|im_start|>final\n{% endif %}"
+    "{{ m['content'] }}<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 CHAT = Template(kind="chat")
 
 
@@ -74,6 +79,16 @@ def test_a_chat_completion_ends_with_the_templates_own_end_token(tokenizer: Any)
 
     assert tokenizer.decode(encoded.completion_ids) == "answer<|im_end|>"
     assert specials_in(tokenizer, encoded.completion_ids) == ["<|im_end|>"]
+
+
+def test_a_special_token_before_the_answer_does_not_end_it(tokenizer: Any) -> None:
+    tokenizer.chat_template = CHANNELS
+
+    rendered = render(CHAT, QUESTION, tokenizer=tokenizer)
+
+    assert (rendered.completion, rendered.end) == ("<|im_start|>final\nanswer", "<|im_end|>")
+    encoded = encode(tokenizer, rendered, 200)
+    assert specials_in(tokenizer, encoded.completion_ids) == ["<|im_start|>", "<|im_end|>"]
 
 
 @pytest.mark.parametrize("chat_template", [CHATML, TRIMMING])

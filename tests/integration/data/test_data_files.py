@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -14,10 +15,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets.exceptions import DatasetGenerationError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from configs.errors import DataError
+from configs.errors import DataError, StorageError
 from configs.schema import Data
 from tasks.data.mapping import to_records
 from tasks.data.sources import LoadedRows, load_rows
@@ -154,6 +156,25 @@ def test_a_parquet_file_cannot_make_burnish_open_other_files(tmp_path: Path) -> 
     assert source.rows[0]["prompt"] == {"bytes": None, "path": str(tmp_path / "secret.png")}
     with pytest.raises(DataError, match=r"'prompt': expected text.*found an object"):
         to_records(source, recipe(path="x.parquet"))
+
+
+@pytest.mark.parametrize("note", [b"{", b"[]", b'{"info": {"features": {"p": {"_type": "Nowhere"}}}}', b"\xff"])
+def test_notes_that_a_parquet_file_carries_for_datasets_are_ignored(tmp_path: Path, note: bytes) -> None:
+    pq.write_table(pa.table({"p": ["a"]}).replace_schema_metadata({"huggingface": note}), tmp_path / "x.parquet")
+
+    assert list(load_rows(recipe(path="x.parquet"), tmp_path).rows) == [{"p": "a"}]
+
+
+def test_a_full_disk_is_not_taken_for_a_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    def no_space(*arguments: Any, **keywords: Any) -> None:
+        raise DatasetGenerationError("failed") from OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(datasets, "load_dataset", no_space)
+
+    with pytest.raises(StorageError, match=r"no space left in .* set TMPDIR"):
+        loaded(tmp_path, "x.csv", b"p,c\na,b\n")
 
 
 def test_the_users_three_files_are_the_split(tmp_path: Path) -> None:

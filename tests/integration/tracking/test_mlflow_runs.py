@@ -74,6 +74,13 @@ def test_a_child_stands_once_under_its_parent(tracker: Tracker) -> None:
     assert first not in {tracker.child(parent, "trial/1", tags={}), tracker.child(other, "trial/0", tags={})}
 
 
+@pytest.mark.parametrize("name", ["nearest-8 (label scoring)", "ada's wording", 'the "best"', "答え"])
+def test_a_child_of_any_name_is_found_again(tracker: Tracker, name: str) -> None:
+    parent = open_parent(tracker, tracker.experiment("icd10"))
+
+    assert tracker.child(parent, name, tags={}) == tracker.child(parent, name, tags={})
+
+
 def test_leftovers_are_closed_but_neither_the_parent_at_work_nor_runs_of_people(tracker: Tracker) -> None:
     experiment = tracker.experiment("icd10")
     dead, kept = open_parent(tracker, experiment, digest="a"), open_parent(tracker, experiment, digest="b")

@@ -48,6 +48,16 @@ def test_a_stage_of_another_identity_or_name_is_not_found(tracker: Tracker, name
     assert find_stage(tracker, experiment, name=name, identity=identity) is None
 
 
+def test_a_stage_may_have_parts(tracker: Tracker) -> None:
+    experiment, parent = open_parent(tracker)
+    name = "answers/test/0123456789abcdef"
+
+    recorded = record_stage(tracker, parent, name=name, identity="i", outputs={}, seconds=0.0)
+
+    assert find_stage(tracker, experiment, name=name, identity="i") == recorded
+    assert list_stages(tracker, parent) == [recorded]
+
+
 def test_stages_of_earlier_runs_are_found_and_the_newest_wins(tracker: Tracker) -> None:
     experiment, first = open_parent(tracker, "a")
     record(tracker, first, snapshot="s1")

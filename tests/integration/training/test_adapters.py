@@ -14,7 +14,6 @@ from tasks.models.loading import LoadedBase
 from tasks.storage.durable import read_manifest
 from tasks.training.adapters import (
     adapter_weights,
-    dropout_active,
     fresh_adapter,
     restore_adapter_weights,
     target_modules,
@@ -150,18 +149,6 @@ def test_merged_equals_base_plus_scaled_product(loaded: LoadedBase) -> None:
     a, b = (weights[f"base_model.model.{name}.lora_{part}.weight"] for part in "AB")
     torch.testing.assert_close(merged, base + (12.0 / 4) * b @ a)
     torch.testing.assert_close(merged_logits, with_adapter, rtol=1e-4, atol=1e-5)
-
-
-def test_dropout_acts_only_where_asked(loaded: LoadedBase) -> None:
-    with fresh_adapter(loaded, Training(lora_dropout=0.5), seed=1) as adapted:
-        _randomise(adapted)
-        outside = [_logits(loaded.model) for _ in range(2)]
-        with dropout_active(adapted):
-            inside = [_logits(loaded.model) for _ in range(2)]
-        after = _logits(loaded.model)
-
-    assert torch.equal(outside[0], outside[1]) and torch.equal(outside[0], after)
-    assert not torch.equal(inside[0], inside[1])
 
 
 def test_restored_weights_are_the_stored_ones_bit_by_bit(loaded: LoadedBase) -> None:

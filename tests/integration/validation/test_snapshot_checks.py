@@ -248,7 +248,7 @@ def test_special_tokens_of_the_base_model_inside_content_are_dropped(tmp_path, t
 
 def test_a_dominant_and_a_rare_label_are_told(tmp_path):
     records = [_record(number, record.prompt, LABELS[0], record.split) for number, record in enumerate(_clean(100))]
-    records.append(_record(99, "The one about returns", LABELS[3]))
+    records.append(_record(999, "The one about returns", LABELS[3]))
 
     assert set(_failed(_validate(tmp_path, records))) == {"label_imbalance", "rare_labels"}
 

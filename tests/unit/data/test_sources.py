@@ -113,6 +113,16 @@ def test_the_digest_of_an_entry_point_follows_the_packages_that_it_names(
     assert source_digest(recipe("rows"), tmp_path) != before
 
 
+def test_the_digest_of_an_entry_point_follows_the_package_that_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = source_digest(recipe("smoke_records"), tmp_path)
+
+    monkeypatch.setattr(metadata.Distribution, "version", "99")
+
+    assert source_digest(recipe("smoke_records"), tmp_path) != before
+
+
 def test_the_digest_of_a_file_follows_its_bytes_and_not_its_time(tmp_path: Path) -> None:
     file = tmp_path / "x.jsonl"
     file.write_text("{}")

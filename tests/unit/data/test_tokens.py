@@ -11,6 +11,7 @@ from tasks.data.rendered import Rendered
 from tasks.data.tokens import encode, encode_completion, encode_prompt, end_token_id
 
 BOS, EOS = 1, 2
+FIRST_CHARACTER = 10
 
 
 class CharacterTokenizer:
@@ -26,7 +27,7 @@ class CharacterTokenizer:
 
     def __call__(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool) -> dict[str, list[int]]:
         assert split_special_tokens and not add_special_tokens
-        return {"input_ids": [ord(character) for character in text]}
+        return {"input_ids": [ord(character) + FIRST_CHARACTER for character in text]}
 
 
 def without(name: str) -> Any:
@@ -39,7 +40,7 @@ TOKENIZER: Any = CharacterTokenizer()
 
 
 def text(ids: list[int]) -> str:
-    return "".join({1: "^", 2: "$", 3: "!"}.get(token, chr(token)) for token in ids)
+    return "".join({1: "^", 2: "$", 3: "!"}.get(token) or chr(token - FIRST_CHARACTER) for token in ids)
 
 
 def test_a_record_starts_with_one_bos_and_ends_with_eos() -> None:

@@ -3,11 +3,28 @@ import dataclasses
 import pytest
 
 from configs.errors import DataError
+from configs.schema import Economics, Evaluation
 from tasks.evaluation.comparison import compare
-from tasks.evaluation.scorecards import scorecard_from_json, scorecard_to_json
-from tests.unit.evaluation.factories import make_card, make_records, make_rows
+from tasks.evaluation.scorecards import make_scorecard, scorecard_from_json, scorecard_to_json
+from tasks.inference.options import Option
+from tests.unit.evaluation.factories import make_answers, make_card, make_records, make_rows
 
 RECORDS = make_records(80)
+
+
+def score(answers):
+    return make_scorecard(
+        Option("x", "prompt"),
+        answers,
+        RECORDS,
+        rows=make_rows(RECORDS),
+        labels=None,
+        evaluation=Evaluation(),
+        economics=Economics(),
+        training_seconds=0,
+        seconds_saved_by_pruning=0,
+        seed=1,
+    )
 
 
 def test_a_scorecard_counts_right_answers():
@@ -42,38 +59,18 @@ def test_latency_is_by_quantile():
 
 
 def test_answers_are_matched_by_record_not_by_order():
-    from configs.schema import Economics, Evaluation
-    from tasks.evaluation.scorecards import make_scorecard
-    from tasks.inference.options import Option
-    from tests.unit.evaluation.factories import LABELS, make_answers
-
     answers = make_answers(RECORDS, wrong=[0])
     turned = dataclasses.replace(answers, answers=answers.answers[::-1], latency_seconds=())
-    card = make_scorecard(
-        Option("candidate", "candidate"), turned, RECORDS, rows=make_rows(RECORDS), labels=LABELS,
-        evaluation=Evaluation(), economics=Economics(), training_seconds=0, seconds_saved_by_pruning=0, seed=1,
-    )  # fmt: skip
 
-    assert card.row_scores[0] == 0
+    card = score(turned)
+
+    assert card.row_scores == (0.0, *[1.0] * 79)
     assert card.latency_p95_seconds is None
 
 
 def test_answers_to_other_records_are_refused():
-    from tests.unit.evaluation.factories import make_answers
-
     with pytest.raises(DataError, match=r"option 'x' are for other records.*79 answers, 80 records, 79 in common"):
-        _score(make_answers(RECORDS[:79], wrong=()))
-
-
-def _score(answers):
-    from configs.schema import Economics, Evaluation
-    from tasks.evaluation.scorecards import make_scorecard
-    from tasks.inference.options import Option
-
-    return make_scorecard(
-        Option("x", "prompt"), answers, RECORDS, rows=make_rows(RECORDS), labels=None,
-        evaluation=Evaluation(), economics=Economics(), training_seconds=0, seconds_saved_by_pruning=0, seed=1,
-    )  # fmt: skip
+        score(make_answers(RECORDS[:79], wrong=()))
 
 
 def test_a_scorecard_survives_json():

@@ -115,8 +115,9 @@ def test_the_decision_names_the_champion_it_beat():
 def test_a_slice_that_surely_loses_blocks_in_spite_of_the_gain():
     candidate = make_card(RECORDS, wrong=range(60), name="candidate", economics=ECONOMICS)
     champion = make_card(RECORDS, wrong=range(150, 350), name="champion", kind="champion", economics=ECONOMICS)
+    cheaper = make_card(RECORDS, wrong=range(300), name="zero-shot", kind="prompt", economics=ECONOMICS)
 
-    decision = decide(candidate, cheaper=(card(100, "zero-shot"),), champion=champion)
+    decision = decide(candidate, cheaper=(cheaper,), champion=champion)
 
     assert refused_by(decision) == ["slices"]
     assert "site 'north' (-60.0 points on 100 records)" in decision.reasons[0]

@@ -19,7 +19,7 @@ NOT_PHONE_NUMBERS = [
 
 @pytest.mark.parametrize("form", planted_values.PHONE_FORMS)
 def test_phone_numbers_of_many_countries_are_found(form):
-    number = planted_values._filled(form, Random(form))
+    number = planted_values.filled(form, Random(form))
 
     assert has_phone_number(f"Please note {number} for later.")
 

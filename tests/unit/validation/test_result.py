@@ -1,6 +1,8 @@
 import json
 import stat
 
+import pytest
+
 from tasks.data.records import Record, Turn
 from tasks.validation.quarantine import write_quarantine
 from tasks.validation.result import RuleOutcome, ValidationResult, result_from_dict, stop_message
@@ -79,10 +81,21 @@ def test_a_result_survives_json():
 def test_quarantined_rows_are_private_and_say_why(tmp_path):
     records = [Record(name, "train", name, (Turn("user", f"ask {name}"),), "answer") for name in ("one", "two")]
 
-    path = write_quarantine(tmp_path, records, {"two": ["secrets:prompt"]}, name="digest-standard")
+    path = write_quarantine(tmp_path, records, reasons={"two": ["secrets:prompt"]}, name="digest-standard")
 
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(row["record_id"], row["rules"], row["turns"][0]["content"]) for row in rows] == [
         ("two", ["secrets:prompt"], "ask two")
     ]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("text", ["a\u2028b", "a\x85b", "\x9b31m", "\u202eevil", "über 我们"])
+def test_quarantined_text_stays_on_its_line_and_steers_no_terminal(tmp_path, text):
+    record = Record("one", "train", "g", (Turn("user", text),), "answer")
+
+    path = write_quarantine(tmp_path, [record], reasons={"one": ["secrets:prompt"]}, name="digest-standard")
+
+    (line,) = path.read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["turns"][0]["content"] == text
+    assert all(character.isprintable() for character in line)

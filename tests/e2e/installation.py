@@ -1,0 +1,61 @@
+"""The command line as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[2]
+RUN_TIMEOUT_SECONDS = 280
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One BURNISH_HOME and the commands run on it."""
+
+    home: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        # the shell tells the command's process id to the kill points in its workers, then becomes the command
+        shell = 'BURNISH_KILL_PID=$$ exec "$0" -m flows "$@"'
+        return subprocess.Popen(
+            ["/bin/sh", "-c", shell, sys.executable, *arguments],
+            env={**os.environ, **self.environment, "BURNISH_HOME": str(self.home), **environment},
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def burnish(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        with self.start(*arguments, **environment) as command:
+            try:
+                output, errors = command.communicate(timeout=RUN_TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired:
+                command.kill()
+                raise
+        return subprocess.CompletedProcess(arguments, command.returncode, output, errors)
+
+    def start_smoke(self, **environment: str) -> subprocess.Popen[str]:
+        return self.start("finetune", "--recipe", "configs/smoke.yaml", **environment)
+
+    def smoke(self, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.burnish("finetune", "--recipe", "configs/smoke.yaml", *overrides, **environment)
+
+    def show(self) -> dict[str, Any]:
+        answer = self.burnish("show", "smoke", "--json")
+        assert answer.returncode == 0, answer.stderr
+        summary: dict[str, Any] = json.loads(answer.stdout)
+        return summary
+
+    def copy_to(self, home: Path) -> Installation:
+        shutil.copytree(self.home, home)
+        return Installation(home, self.environment)

@@ -1,0 +1,123 @@
+"""A run killed anywhere is finished by the same command, with the same result."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.e2e.installation import Installation
+
+POINTS = [
+    "directory:before-rename",  # the first directory: the base model
+    "stage:prepare:before-commit",
+    "stage:baseline:before-outputs",
+    "run:child-created:4",
+    "stage:search:before-commit",
+    "stage:evaluate:after-commit",
+    "register:before-version",
+    "register:after-version",
+    "stage:promote:before-commit",
+]
+"""One in each stage; `python -m benchmarks.kills` goes through every durable write and random moments."""
+
+
+def essence(summary: dict[str, Any]) -> dict[str, Any]:
+    """What a run that was killed must have in common with one that was not."""
+    return {
+        "stages": [stage["name"] for stage in summary["stages"]],
+        "options": [(row["name"], row["value"], row["low"], row["high"]) for row in summary["options"]],
+        "verdict": summary["verdict"]["kind"],
+        "promote": summary["decision"]["promote"],
+        "look": summary["decision"]["look"],
+        "version": summary["model"]["version"],
+    }
+
+
+def processes_of(installation: Installation) -> list[psutil.Process]:
+    """Every process that works on this installation."""
+    home = str(installation.home)
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("BURNISH_HOME") == home and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def assert_no_process_is_left(installation: Installation) -> None:
+    deadline = time.monotonic() + 15
+    while (left := processes_of(installation)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == []
+
+
+def assert_nothing_runs(installation: Installation) -> None:
+    """Nothing is RUNNING in MLflow, Optuna or Prefect."""
+    import optuna
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
+
+    from tasks.tracking.mlflow_runs import Tracker
+
+    tracker = Tracker(f"sqlite:///{installation.home / 'mlflow.db'}", installation.home)
+    for experiment in tracker.client.search_experiments():
+        assert tracker.runs(experiment.experiment_id, tags={}, status="RUNNING") == []
+    url = f"sqlite:///{installation.home / 'optuna.db'}"
+    states = [
+        trial.state.name
+        for name in optuna.study.get_all_study_names(url)
+        for trial in optuna.load_study(study_name=name, storage=url).trials
+    ]
+    assert "RUNNING" not in states
+    assert sum(state in ("COMPLETE", "PRUNED") for state in states) == 2
+    running = FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING", "PENDING"]}}})
+    with get_client(sync_client=True) as client:
+        assert client.read_flow_runs(flow_run_filter=running) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", POINTS)
+def test_the_same_command_finishes_what_a_kill_left(
+    finished: Installation, installation: Installation, point: str
+) -> None:
+    killed = installation.smoke(BURNISH_KILL_AT=point)
+    assert killed.returncode == -9, killed.stderr
+    assert_no_process_is_left(installation)
+
+    again = installation.smoke()
+
+    assert again.returncode == 0, again.stderr
+    assert essence(installation.show()) == essence(finished.show())
+    assert_nothing_runs(installation)
+    assert_no_process_is_left(installation)
+
+
+@pytest.mark.slow
+def test_a_command_without_a_server_leaves_none_behind_when_killed(installation: Installation) -> None:
+    alone = Installation(installation.home, {"PREFECT_API_URL": ""})
+
+    killed = alone.smoke(BURNISH_KILL_AT="stage:prepare:after-commit")
+
+    assert killed.returncode == -9
+    assert_no_process_is_left(alone)
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_tidy(installation: Installation) -> None:
+    command = installation.start_smoke()
+    deadline = time.monotonic() + 240
+    while not (installation.home / "snapshots").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+    command.send_signal(signal.SIGINT)
+    _, errors = command.communicate(timeout=60)
+
+    assert command.returncode == 130, errors
+    assert "the same command goes on from here" in errors
+    assert_no_process_is_left(installation)

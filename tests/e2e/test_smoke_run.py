@@ -1,0 +1,127 @@
+import json
+import os
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.installation import Installation
+
+STAGES = ["prepare", "validate", "baseline", "search", "evaluate", "register", "promote"]
+
+
+def test_the_summary_has_the_documented_form(finished: Installation) -> None:
+    summary = finished.show()
+
+    assert summary["recipe"] == "smoke"
+    assert [stage["name"] for stage in summary["stages"]] == STAGES
+    assert {"classical", "prompt", "candidate"} <= {option["kind"] for option in summary["options"]}
+    for option in summary["options"]:
+        assert option["low"] <= option["value"] <= option["high"]
+        assert option["low"] < option["high"]
+    assert summary["verdict"]["kind"] in ("pays", "does_not_pay", "cannot_tell")
+    assert isinstance(summary["decision"]["promote"], bool)
+    assert summary["decision"]["reasons"]
+    assert summary["model"]["version"] == "1"
+    assert summary["cost"]["training"] > 0
+    assert 100 < summary["peak_rss_mb"] < 6000
+
+
+def test_a_smoke_model_that_is_beaten_gets_no_alias(finished: Installation) -> None:
+    summary = finished.show()
+
+    assert summary["verdict"]["recommended"] == "classical"
+    assert summary["model"]["aliases"] == []
+
+
+def test_the_report_is_one_file_without_scripts_or_addresses(finished: Installation) -> None:
+    html = (finished.home / "reports" / "smoke.html").read_text()
+
+    assert "Content-Security-Policy" in html
+    assert "<script" not in html
+    assert not re.search(r'(?:src|href)="(?!#)', html)
+    assert html.index("Fine-tuning") < html.index("Decision") < html.index("Options on the same")
+
+
+def test_state_is_private(finished: Installation) -> None:
+    assert stat.S_IMODE(finished.home.stat().st_mode) == 0o700
+    for path in finished.home.rglob("*.parquet"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_nothing_changed_redoes_nothing(finished: Installation) -> None:
+    before = finished.show()
+
+    again = finished.smoke()
+
+    assert again.returncode == 0, again.stderr
+    after = finished.show()
+    assert all(stage["reused"] for stage in after["stages"])
+    assert after["options"] == before["options"]
+    assert after["model"] == before["model"]
+
+
+def test_predict_answers_with_the_registered_version(finished: Installation) -> None:
+    answer = finished.burnish("predict", "--model", "smoke/1", "Hello about my invoice")
+
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.strip() in ("billing", "delivery", "login", "returns")
+
+
+def test_a_second_command_on_the_same_recipe_is_refused(finished: Installation) -> None:
+    from tasks.storage.lease import recipe_lease
+
+    with recipe_lease(finished.home, "smoke"):
+        second = finished.smoke()
+
+    assert second.returncode == 2
+    assert str(os.getpid()) in second.stderr
+
+
+def test_a_version_moves_by_hand_only_with_a_reason_and_the_history_tells(copied: object) -> None:
+    installation: Installation = copied()  # type: ignore[operator]
+
+    assert installation.burnish("promote", "smoke/1", "--reason", " ").returncode == 2
+    moved = installation.burnish("promote", "smoke/1", "--reason", "shown to the board")
+
+    assert moved.returncode == 0, moved.stderr
+    assert "shown to the board" in installation.burnish("history", "smoke").stdout
+
+
+def test_doctor_says_what_to_do(finished: Installation) -> None:
+    healthy = finished.burnish("doctor")
+    assert healthy.returncode == 0, healthy.stdout
+
+    base = next(path for path in (finished.home / "bases").iterdir() if len(path.name) == 64)
+    config = base / "config.json"
+    content = config.read_bytes()
+    try:
+        config.write_bytes(content + b" ")
+        broken = finished.burnish("doctor")
+    finally:
+        config.write_bytes(content)
+
+    assert broken.returncode == 1
+    assert "delete the damaged folders" in broken.stdout
+
+
+@pytest.mark.parametrize("command", [["show", "nothing"], ["history", "nothing"], ["predict", "--model", "x/1", "a"]])
+def test_what_is_not_there_is_one_clear_error(finished: Installation, command: list[str]) -> None:
+    answer = finished.burnish(*command)
+
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("burnish: ")
+    assert "Traceback" not in answer.stderr
+
+
+def test_outputs_of_a_trial_are_a_table_in_mlflow(finished: Installation) -> None:
+    tables = list((finished.home / "mlartifacts").rglob("outputs.json"))
+
+    assert tables
+    assert {"record_id", "reference"} <= set(json.loads(tables[0].read_text())["columns"])
+
+
+def test_no_path_outside_home_is_written(finished: Installation) -> None:
+    assert not (Path.cwd() / "mlruns").exists()
+    assert not (Path.cwd() / "mlflow.db").exists()
