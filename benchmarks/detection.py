@@ -76,10 +76,8 @@ def main(each: int, clean: int) -> None:
         for rule, ids in planted.faults.items():
             found, wrong = len(ids & blamed[rule]), len(blamed[rule] & planted.clean)
             print(f"{rule:28}{len(ids):8}{found:8}{found / len(ids):8.3f}{wrong:19}")
-        wrong = len(set().union(*blamed.values()) & planted.clean)
-        print(
-            f"false positives over all rules: {wrong} of {len(planted.clean)} clean rows = {wrong / len(planted.clean):.2%}"
-        )
+        clean_rows, wrong = len(planted.clean), len(set().union(*blamed.values()) & planted.clean)
+        print(f"false positives over all rules: {wrong} of {clean_rows} clean rows = {wrong / clean_rows:.2%}")
 
     records = clinical_records()
     with tempfile.TemporaryDirectory() as folder:

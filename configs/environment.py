@@ -23,7 +23,8 @@ SWITCHES = {
 }
 """No telemetry, no hub, no pickle. `burnish doctor` reports any that differ."""
 
-_QUIET = {
+_DEFAULTS = {
+    "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads of two torch processes slow each other five times and more
     "PREFECT_LOGGING_EXTRA_LOGGERS": "burnish",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
@@ -34,10 +35,10 @@ _QUIET = {
 
 
 def set_private_switches(environment: MutableMapping[str, str] | None = None) -> None:
-    """Set every switch, over what the user's shell says, and quiet the libraries where nothing else is asked."""
+    """Set every switch, over what the user's shell says, and the defaults where nothing else is asked."""
     environment = os.environ if environment is None else environment
     environment.update(SWITCHES)
-    for key, value in _QUIET.items():
+    for key, value in _DEFAULTS.items():
         environment.setdefault(key, value)
     for hijacker in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
         environment.pop(hijacker, None)

@@ -16,7 +16,7 @@ from flows.promote import promote
 from flows.register import register
 from flows.search import search
 from flows.validate import validate
-from tasks.models.tasks import resolve_base
+from tasks.models.tasks import resolve_base, shared_workers
 from tasks.reporting.summary import RunSummary
 from tasks.reporting.tasks import write_report
 from tasks.tracking.recipe_run import open_recipe_run
@@ -33,7 +33,8 @@ def finetune(recipe: Recipe, project_root: Path, until: Stage | None = None) -> 
     `until` ends the run after that stage; then there is no summary.
     """
     settings = settings_from(project_root=project_root)
-    with open_recipe_run(recipe, settings, project_root=project_root) as run, tags(f"recipe:{recipe.name}"):
+    opened = open_recipe_run(recipe, settings, project_root=project_root)
+    with opened as run, shared_workers(), tags(f"recipe:{recipe.name}"):
         close_dead_runs(recipe.name)
         base = resolve_base(run)
         prepared = prepare(run)

@@ -44,12 +44,16 @@ def mask_style(model: PreTrainedModel) -> MaskStyle | None:
     )
 
 
-def visible_keys(query_positions: torch.Tensor, key_positions: torch.Tensor) -> torch.Tensor:
+def visible_keys(
+    query_positions: torch.Tensor, key_positions: torch.Tensor, *, branches: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return which keys each query may see when attention is causal.
 
     Args:
         query_positions: [rows, queries], the newest of the keys; -1 marks padding.
         key_positions: [rows, keys]; -1 marks padding.
+        branches: [rows or 1, queries, newest], which of the newest keys each query may see besides being causal,
+            where a row is a tree instead of a line; None: all.
 
     Returns:
         [rows, queries, keys] of truth values. A query always sees itself: one that sees nothing would be not a number
@@ -57,6 +61,8 @@ def visible_keys(query_positions: torch.Tensor, key_positions: torch.Tensor) -> 
     """
     keys = key_positions[:, None, :]
     visible = (keys >= 0) & (keys <= query_positions[:, :, None])
+    if branches is not None:
+        visible[:, :, -branches.shape[-1] :] &= branches
     queries = query_positions.shape[1]
     visible[:, :, -queries:] |= torch.eye(queries, dtype=torch.bool, device=visible.device)
     return visible

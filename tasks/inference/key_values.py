@@ -29,6 +29,8 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
             self.lazy_initialization(key_states, value_states)
             self._make_room(key_states, value_states)
         start, self._length = self._length, self._length + key_states.shape[-2]
+        if self._length > self._capacity:
+            self._enlarge()
         for room, states in zip(self._room, (key_states, value_states), strict=True):
             room[:, :, start : self._length] = states
         self.keys, self.values = (room[:, :, : self._length] for room in self._room)
@@ -42,6 +44,13 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
         """Drop all other rows."""
         self._room = [room.index_select(0, rows) for room in self._room]
         self.keys, self.values = (room[:, :, : self._length] for room in self._room)
+
+    def _enlarge(self) -> None:
+        self._capacity = 2 * self._length
+        for number, room in enumerate(self._room):
+            larger = room.new_empty((*room.shape[:2], self._capacity, room.shape[-1]))
+            larger[:, :, : room.shape[-2]] = room
+            self._room[number] = larger
 
     def _make_room(self, *states: torch.Tensor) -> None:
         for number, state in enumerate(states):
@@ -76,7 +85,7 @@ class PassingLayer(DynamicLayer):  # type: ignore[misc]  # as above
 
 
 def roomy_cache(layer_count: int, prefix: Sequence[KeysValues] | None, *, capacity: int) -> Cache:
-    """Return a cache for `capacity` tokens in each row that begins with the prefix's keys and values."""
+    """Return a cache with room for `capacity` tokens in each row, beginning with the prefix's keys and values."""
     return Cache(
         layers=[RoomyLayer(prefix[index] if prefix else None, capacity=capacity) for index in range(layer_count)]
     )

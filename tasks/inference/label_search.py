@@ -19,6 +19,9 @@ from tasks.inference.row_context import RowContext, SharedPrefix, own_tokens, ru
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+_WORTH_A_PASS = 16
+"""Tokens below which a pass takes about as long as one of a single token: reading the weights is most of it."""
+
 
 def choose_labels(
     model: torch.nn.Module,
@@ -78,8 +81,10 @@ def _search(
     rows = np.arange(len(hidden))
     tokens, which = np.unique(tree.edge_tokens, return_inverse=True)
     wanted = torch.from_numpy(tokens).to(hidden.device)
+    hidden = hidden[:, None]
     while True:
-        search.note(log_probabilities(causal, hidden, wanted).cpu().numpy()[:, which])
+        logs = log_probabilities(causal, hidden.flatten(0, 1), wanted).view(*hidden.shape[:2], -1)
+        search.note(logs.cpu().numpy()[:, :, which])
         going_on = search.going_on()
         result[rows] = search.best_labels
         if not going_on.any():
@@ -89,61 +94,85 @@ def _search(
             rows, places = rows[going_on], torch.from_numpy(np.flatnonzero(going_on)).to(hidden.device)
             context.keep_rows(places)
             prompt_ends = prompt_ends[places]
-        nodes = search.advance()
-        token_ids = torch.from_numpy(tree.token_ids[nodes]).to(hidden.device)
-        depths = torch.from_numpy(tree.depths[nodes]).to(hidden.device)
-        branches = torch.from_numpy(search.visible_nodes()).to(hidden.device)
-        hidden = context.feed(token_ids[:, None], (prompt_ends + 1 + depths)[:, None], branches=branches[:, None])[:, 0]
+        search.advance(max(1, _WORTH_A_PASS // len(rows)))
+        hidden = _feed_visits(context, search, prompt_ends, tree=tree)
     if (result == NONE).any():
         raise FloatingPointError("the model gives no label a probability: its logits are not numbers")
     return result
 
 
+def _feed_visits(context: RowContext, search: _Frontier, prompt_ends: torch.Tensor, *, tree: LabelTree) -> torch.Tensor:
+    """Run the nodes that each row visits and return their [rows, visits, width] hidden states."""
+    visits = search.visits.clip(min=0)
+    token_ids, depths, padding, branches = (
+        torch.from_numpy(values).to(prompt_ends.device)
+        for values in (tree.token_ids[visits], tree.depths[visits], search.visits == NONE, search.visible_nodes())
+    )
+    positions = torch.where(padding, -1, prompt_ends[:, None] + 1 + depths)
+    return context.feed(token_ids, positions, branches=branches)
+
+
 class _Frontier:
-    """How far each row has searched the tree: one node is visited in each round."""
+    """How far each row has searched the tree."""
 
     def __init__(self, rows: int, tree: LabelTree) -> None:
         self._tree = tree
-        self._scores = np.full((rows, tree.size), -np.inf)  # of nodes that may be visited next
-        self._current = np.full(rows, ROOT)
-        self._current_scores = np.zeros(rows)
-        self._visited = np.empty((rows, 0), dtype=np.int64)
+        self._scores = np.full((rows, tree.size), -np.inf)  # of each node reached, up to and with its token
+        self._open = np.zeros((rows, tree.size), dtype=np.bool_)  # reached, not visited
+        self._columns = np.empty((rows, 0), dtype=np.int64)  # the node behind each column that a row has been fed
         self._best_scores = np.full(rows, -np.inf)
         self.best_labels = np.full(rows, NONE)
+        self.visits = np.full((rows, 1), ROOT)
+        """[rows, visits]: the nodes visited in this round, each the child of the one before; `NONE` fills up."""
 
     def note(self, edge_logs: NDArray[np.float32]) -> None:
-        """Take in the [rows, edges] log-probabilities that hold at each row's current node."""
-        here = self._tree.edge_nodes[None] == self._current[:, None]
-        totals = np.where(here, self._current_scores[:, None] + edge_logs, -np.inf)
-        to_nodes, to_labels = self._tree.edge_children != NONE, self._tree.edge_labels != NONE
-        children = self._tree.edge_children[to_nodes]
-        self._scores[:, children] = np.maximum(self._scores[:, children], totals[:, to_nodes])
-        ended = totals[:, to_labels]
-        best = ended.argmax(axis=1)
-        scores = ended[np.arange(len(ended)), best]
+        """Take in the [rows, visits, edges] log-probabilities that hold at the visited nodes."""
+        for visit in range(self.visits.shape[1]):
+            self._note_visit(self.visits[:, visit], edge_logs[:, visit])
+
+    def _note_visit(self, nodes: NDArray[np.int64], edge_logs: NDArray[np.float32]) -> None:
+        rows = np.arange(len(nodes))
+        reached = np.where(nodes == ROOT, 0.0, self._scores[rows, nodes]) if self._tree.size else np.zeros(len(nodes))
+        here = self._tree.edge_nodes[None] == nodes[:, None]
+        totals = np.where(here, reached[:, None] + edge_logs, -np.inf)
+        self._open_children(here, totals)
+        self._open[rows[nodes >= 0], nodes[nodes >= 0]] = False
+        ends = self._tree.edge_labels != NONE
+        best = totals[:, ends].argmax(axis=1)
+        scores = totals[:, ends][rows, best]
         better = scores > self._best_scores
         self._best_scores[better] = scores[better]
-        self.best_labels[better] = self._tree.edge_labels[to_labels][best[better]]
+        self.best_labels[better] = self._tree.edge_labels[ends][best[better]]
+
+    def _open_children(self, here: NDArray[np.bool_], totals: NDArray[np.float64]) -> None:
+        inward = self._tree.edge_children != NONE
+        children = self._tree.edge_children[inward]
+        self._scores[:, children] = np.where(here[:, inward], totals[:, inward], self._scores[:, children])
+        self._open[:, children] |= here[:, inward]
 
     def going_on(self) -> NDArray[np.bool_]:
         """Return which rows have a node from which a better label could follow."""
-        return np.asarray(self._scores.max(axis=1, initial=-np.inf) > self._best_scores)
+        return np.asarray(self._open_scores().max(axis=1, initial=-np.inf) > self._best_scores)
 
     def keep_rows(self, kept: NDArray[np.bool_]) -> None:
         """Drop all other rows."""
-        self._scores, self._visited = self._scores[kept], self._visited[kept]
-        self._current, self._current_scores = self._current[kept], self._current_scores[kept]
+        self._scores, self._open, self._columns = self._scores[kept], self._open[kept], self._columns[kept]
         self._best_scores, self.best_labels = self._best_scores[kept], self.best_labels[kept]
 
-    def advance(self) -> NDArray[np.int64]:
-        """Move each row to its most probable node and return the nodes."""
-        rows = np.arange(len(self._scores))
-        self._current = self._scores.argmax(axis=1)
-        self._current_scores = self._scores[rows, self._current]
-        self._scores[rows, self._current] = -np.inf
-        self._visited = np.concatenate([self._visited, self._current[:, None]], axis=1)
-        return self._current
+    def advance(self, reach: int) -> None:
+        """Move each row to its most probable open node and, up to `reach` nodes, on where the way is the only one."""
+        visits = [self._open_scores().argmax(axis=1)]
+        while len(visits) < reach:
+            ahead = np.where(visits[-1] == NONE, NONE, self._tree.only_children[visits[-1]])
+            if (ahead == NONE).all():
+                break
+            visits.append(ahead)
+        self.visits = np.stack(visits, axis=1)
+        self._columns = np.concatenate([self._columns, self.visits.clip(min=0)], axis=1)
 
     def visible_nodes(self) -> NDArray[np.bool_]:
-        """Return [rows, visits]: which of the nodes visited so far lie on the way to the current one, it included."""
-        return np.asarray(self._tree.ancestors[self._current[:, None], self._visited])
+        """Return [rows, visits, columns]: which columns hold a node on the way to the visited one, it included."""
+        return np.asarray(self._tree.ancestors[self.visits.clip(min=0)[:, :, None], self._columns[:, None, :]])
+
+    def _open_scores(self) -> NDArray[np.float64]:
+        return np.where(self._open, self._scores, -np.inf)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 ROOT = -1
 """The last token of the prompt, from which the first token of each label is predicted."""
 
-NONE = -1
+NONE = -2
+"""Where there is no node, or no label."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class LabelTree:
     """[nodes]: distance from the first label token."""
     ancestors: NDArray[np.bool_]
     """[nodes, nodes]: whether the column's node is the row's node or lies on its way to the root."""
+    only_children: NDArray[np.int64]
+    """[nodes]: the node that all labels through this one go to next, `NONE` where they part or one ends."""
     edge_nodes: NDArray[np.int64]
     """[edges]: the node that predicts, `ROOT` for the prompt's last token."""
     edge_tokens: NDArray[np.int64]
@@ -68,6 +71,7 @@ def build_label_tree(label_ids: Sequence[Sequence[int]]) -> LabelTree:
         token_ids=np.array([path[-1] for path in inner], dtype=np.int64),
         depths=np.array([len(path) - 1 for path in inner], dtype=np.int64),
         ancestors=_ancestors(inner, nodes),
+        only_children=_only_children(inner, nodes, edges),
         edge_nodes=np.array([nodes[path[:-1]] for path in edges], dtype=np.int64),
         edge_tokens=np.array([path[-1] for path in edges], dtype=np.int64),
         edge_children=np.array([nodes.get(path, NONE) for path in edges], dtype=np.int64),
@@ -81,3 +85,12 @@ def _ancestors(inner: Sequence[tuple[int, ...]], nodes: dict[tuple[int, ...], in
     for row, path in enumerate(inner):
         visible[row, [nodes[path[:end]] for end in range(1, len(path) + 1)]] = True
     return visible
+
+
+def _only_children(
+    inner: Sequence[tuple[int, ...]], nodes: dict[tuple[int, ...], int], edges: dict[tuple[int, ...], int]
+) -> NDArray[np.int64]:
+    following: dict[tuple[int, ...], list[int]] = {path: [] for path in nodes}
+    for path in edges:
+        following[path[:-1]].append(nodes.get(path, NONE))
+    return np.array([following[path][0] if len(following[path]) == 1 else NONE for path in inner], dtype=np.int64)

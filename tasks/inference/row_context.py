@@ -48,7 +48,7 @@ class RowContext:
 
     @classmethod
     def growing(cls, model: PreTrainedModel, style: MaskStyle | None, *, prefix: SharedPrefix, room: int) -> RowContext:
-        """Rows that will be fed up to `room` tokens after the prefix, in several passes."""
+        """Rows that will be fed about `room` tokens after the prefix, in several passes."""
         if style is None:
             cache: Cache = DynamicCache(config=model.config)
         else:
@@ -69,16 +69,13 @@ class RowContext:
         Args:
             token_ids: the tokens.
             positions: of each token in its own row, counted from the prompt's first token; -1 marks padding.
-            branches: [rows or 1, tokens, newest], which of the newest tokens of a row, these included, each of them may
-                see, where a row is a tree instead of a line; None: all that came before.
+            branches: as in `visible_keys`.
         """
         arguments: dict[str, object] = {}
         if self._style is not None:
             known = self._key_positions.expand(len(positions), -1)
             self._key_positions = torch.cat([known, positions], dim=1)
-            visible = visible_keys(positions, self._key_positions)
-            if branches is not None:
-                visible[:, :, -branches.shape[-1] :] &= branches
+            visible = visible_keys(positions, self._key_positions, branches=branches)
             arguments["attention_mask"] = attention_masks(
                 self._style, visible, query_positions=positions, key_positions=self._key_positions
             )
@@ -135,7 +132,7 @@ def run_prompts(
         tails: from `own_tokens`, of the prompts in this batch.
         prefix: what stands before each of them.
         pad_id: token that stands for padding.
-        room: tokens that a row may be fed after the prefix, its tail included.
+        room: tokens that a row will be fed after the prefix, its tail included; more makes it move its cache.
 
     Returns:
         The rows, and of each row's last token the [rows, width] hidden state and the [rows] position.

@@ -36,12 +36,12 @@ class Hardware:
     cores: int
     memory_bytes: int
     bf16: bool
-    """Whether the CPU has bf16 instructions."""
+    """Whether the CPU multiplies bf16 faster than fp32."""
     gpus: tuple[Gpu, ...] = ()
 
 
 def choose_precision(requested: Literal["auto", "fp32", "bf16"], hardware: Hardware) -> Precision:
-    """Precision of the frozen base: bf16 where every device that may run it has it, unless the recipe says which."""
+    """Precision of the frozen base: as the recipe says, else bf16 where every device that may run it is faster so."""
     if requested != "auto":
         return requested
     capable = all(gpu.bf16 for gpu in hardware.gpus) if hardware.gpus else hardware.bf16
@@ -63,7 +63,7 @@ def detect_hardware() -> Hardware:
     return Hardware(
         cores=_usable_cores(),
         memory_bytes=_usable_memory(),
-        bf16=_cpu_has_bf16(Path("/proc/cpuinfo").read_text(encoding="utf-8")),
+        bf16=_cpu_prefers_bf16(Path("/proc/cpuinfo").read_text(encoding="utf-8")),
         gpus=_detect_gpus() if any(Path(device).exists() for device in _NVIDIA_DEVICES) else (),
     )
 
@@ -89,9 +89,15 @@ def _cgroup_value(name: str) -> str:
     return path.read_text(encoding="ascii").strip() if path.is_file() else ""
 
 
-def _cpu_has_bf16(cpuinfo: str) -> bool:
-    flags = {word for line in cpuinfo.splitlines() if line.startswith(("flags", "Features")) for word in line.split()}
-    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+def _cpu_prefers_bf16(cpuinfo: str) -> bool:
+    """Whether bf16 products are faster than fp32 ones: not on Intel's avx512_bf16 alone (measured 0.6 times)."""
+    flags = {flag for line in cpuinfo.splitlines() for flag in _flags(line)}
+    return bool(flags & {"amx_bf16", "bf16"}) or ("AuthenticAMD" in cpuinfo and "avx512_bf16" in flags)
+
+
+def _flags(line: str) -> list[str]:
+    key, _, values = line.partition(":")
+    return values.split() if key.strip() in ("flags", "Features") else []
 
 
 def _detect_gpus() -> tuple[Gpu, ...]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from prefect import task
 
 from tasks.models.hardware import Precision, choose_device, choose_precision, detect_hardware, threads_per_slot
 from tasks.models.worker import ModelWorker
 from tasks.tracking.recipe_run import RecipeRun
+
+_shared: dict[tuple[str, int, int], ModelWorker] | None = None
 
 
 @task(name="resolve base model")
@@ -22,12 +28,40 @@ def precision_of(run: RecipeRun) -> Precision:
     return choose_precision(run.recipe.training.precision, detect_hardware())
 
 
-def open_worker(run: RecipeRun, base: str, *, slot: int, slots: int) -> ModelWorker:
-    """A process that holds the base model for a block (`with`), one of `slots` that share the machine."""
+@contextmanager
+def open_worker(run: RecipeRun, base: str, *, slot: int, slots: int) -> Iterator[ModelWorker]:
+    """A process that holds the base model for a block, one of `slots` that share the machine.
+
+    Within `shared_workers` the same process serves one block after another, so that the base is loaded once.
+    """
     hardware = detect_hardware()
-    return ModelWorker(
+    key = (base, slot, slots)
+    worker = _shared.get(key) if _shared is not None else None
+    if worker is not None:
+        yield worker
+        return
+    new = ModelWorker(
         run.settings.bases / base,
         precision=precision_of(run),
         device=choose_device(hardware, slot),
         threads=threads_per_slot(hardware, slots),
     )
+    if _shared is None or threading.current_thread() is not threading.main_thread():
+        with new:  # the kernel ends a worker with the thread that started it, so another thread's can't be shared
+            yield new
+        return
+    _shared[key] = new.__enter__()
+    yield new
+
+
+@contextmanager
+def shared_workers() -> Iterator[None]:
+    """Keep the workers that the main thread opens until the end of the block."""
+    global _shared
+    _shared = {}
+    try:
+        yield
+    finally:
+        workers, _shared = _shared, None
+        for worker in workers.values():
+            worker.close()

@@ -35,6 +35,7 @@ One two three four five six seven eight nine ten eleven twelve. 0 1 2 3 4 5 6 7 
 
 _HEAD_WIDTH = 16
 _LONGEST_INPUT = 8192
+_FINAL_NORM = 10.0
 
 
 def build_tiny_base(source: TinyBase, target: Path) -> None:
@@ -61,6 +62,8 @@ def build_tiny_base(source: TinyBase, target: Path) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(source.seed)
         model = LlamaForCausalLM(config)
+    # random logits are too flat for an adapter to move while the output layer is frozen
+    torch.nn.init.constant_(model.model.norm.weight, _FINAL_NORM)
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
 

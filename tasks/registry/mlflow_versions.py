@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from configs.errors import RegistryError
 from tasks.registry.packaging import AdapterPackage, written_package
+from tasks.storage.durable import is_valid_directory, make_private_directory, new_directory, read_manifest
 from tasks.storage.faults import reach
 
 if TYPE_CHECKING:
@@ -84,19 +88,37 @@ def _create_version(tracker: Tracker, name: str, *, run_id: str, source: str, ta
             if error.error_code != _EXISTS:
                 raise
         reach("register:before-version")
-        created = tracker.client.create_model_version(name, source, run_id, tags=dict(tags))
+        created = tracker.client.create_model_version(name, source, run_id, tags=dict(tags), await_creation_for=0)
     reach("register:after-version")
     return str(created.version)
 
 
-def fetch_files(tracker: Tracker, version: ModelVersion, *, target: Path) -> Path:
-    """Download a version's files into the folder `target` and return where they lie."""
-    from mlflow.artifacts import download_artifacts
+def restore_adapter(tracker: Tracker, version: ModelVersion, *, adapters: Path) -> Path:
+    """Return a version's adapter under `adapters`, fetched from the registry where it isn't there (any more).
 
-    with tracker.explained(f"download version {version.version} of {version.name!r}"):
-        return Path(
-            download_artifacts(version.source, dst_path=str(target), tracking_uri=tracker.tracking_uri)
-        )  # fmt: skip
+    Raises:
+        RegistryError: Burnish did not register the version, or what it holds is damaged.
+    """
+    digest = version.tags.get(ADAPTER)
+    if digest is None:
+        raise RegistryError(f"version {version.version} of {version.name!r} was not registered by Burnish")
+    if is_valid_directory(adapters / digest):
+        return adapters / digest
+    make_private_directory(adapters)
+    with tempfile.TemporaryDirectory(prefix=".tmp-fetched-", dir=adapters) as scratch:
+        with tracker.explained(f"download version {version.version} of {version.name!r}"):
+            fetched = Path(
+                download_artifacts(
+                    f"{version.source}/artifacts/adapter", dst_path=scratch, tracking_uri=tracker.tracking_uri
+                )
+            )
+        if not is_valid_directory(fetched):
+            raise RegistryError(f"version {version.version} of {version.name!r} holds a damaged adapter; don't use it")
+        about = {key: value for key, value in read_manifest(fetched).items() if key != "files"}
+        with new_directory(adapters / digest, **about) as directory:
+            for file in read_manifest(fetched)["files"]:
+                shutil.copyfile(fetched / file, directory / file)
+    return adapters / digest
 
 
 def find_version(tracker: Tracker, name: str, *, identity: str) -> str | None:

@@ -90,7 +90,11 @@ def check_hardware(hardware: Hardware) -> Iterator[Finding]:
     enough = hardware.memory_bytes >= _MIN_MEMORY_BYTES
     yield Finding("cores", True, str(hardware.cores))
     yield Finding("memory", enough, f"{hardware.memory_bytes / _GIB:.0f} GiB", "use a machine with 8 GiB or more")
-    yield Finding("bf16", True, "in hardware" if hardware.bf16 else "not in hardware: the base runs in fp32, slower")
+    yield Finding(
+        "bf16",
+        True,
+        "faster than fp32: the base runs in it" if hardware.bf16 else "not faster here: the base runs in fp32",
+    )
     yield Finding("gpu", True, ", ".join(gpu.name for gpu in hardware.gpus) or "none: training runs on the CPU")
 
 

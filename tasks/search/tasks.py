@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
@@ -51,18 +53,23 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
         recipe.search, recipe.training, seed=recipe.seed, inputs=_study_inputs(run, snapshot, base, template)
     )
 
+    study_name = f"{recipe.name}-{identity[:16]}"
+    checkpoints = run.settings.checkpoints / study_name
+
     @contextmanager
     def open_trainer(slot: int) -> Iterator[Trainer]:
         with open_worker(run, base, slot=slot, slots=recipe.search.slots) as worker:
 
             def train(request: TrialRequest, on_report: OnReport) -> dict[str, Any]:
-                arguments = train_arguments(run, request, snapshot=snapshot, base=base, template=template)
+                arguments = train_arguments(
+                    run, request, snapshot=snapshot, base=base, template=template, checkpoints=checkpoints
+                )
                 return worker.run("tasks.training.jobs:train", arguments, on_report)
 
             yield train
 
     result = run_study(
-        study_name=f"{recipe.name}-{identity[:16]}",
+        study_name=study_name,
         study_url=run.settings.study_url,
         search=recipe.search,
         training=recipe.training,
@@ -70,11 +77,18 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
         open_trainer=open_trainer,
         callbacks=_mlflow_callbacks(run, snapshot),
     )
+    shutil.rmtree(checkpoints, ignore_errors=True)  # every trial is on record, none will be resumed
     return {"candidate": result.adapter, "template": template, "study": result.to_json()}
 
 
 def train_arguments(
-    run: RecipeRun, request: TrialRequest, *, snapshot: str, base: str, template: dict[str, Any]
+    run: RecipeRun,
+    request: TrialRequest,
+    *,
+    snapshot: str,
+    base: str,
+    template: dict[str, Any],
+    checkpoints: Path,
 ) -> dict[str, Any]:
     """What the worker job `train` is asked for one trial."""
     recipe = run.recipe
@@ -89,7 +103,7 @@ def train_arguments(
     return TrainArguments(
         training=request.training, template=wording, snapshots=run.settings.snapshots, snapshot=snapshot,
         labels=labels, metric=recipe.evaluation.metric, decoding=decoding, seed=request.seed,
-        checkpoints=run.settings.checkpoints, training_key=key, adapters=run.settings.adapters,
+        checkpoints=checkpoints, training_key=key, adapters=run.settings.adapters,
         max_new_tokens=recipe.evaluation.max_new_tokens, token_budget=_TOKEN_BUDGET,
     ).model_dump(mode="json")  # fmt: skip
 
@@ -135,6 +149,8 @@ def _mlflow_callbacks(run: RecipeRun, snapshot: str) -> TrialCallbacks:
         log.info("  %s starts: %s", request.name, _shown(request.parameters))
 
     def on_step(request: TrialRequest, report: Mapping[str, Any]) -> None:
+        if report.get("replayed"):
+            return  # on record since before the interruption
         keys = ("loss", "learning_rate", "records_per_second") if report["kind"] == "step" else ("value",)
         rows = [
             MetricRow(

@@ -22,7 +22,10 @@ from mlflow.entities import (
     RunTag,
     ViewType,
 )
-from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
+from mlflow.environment_variables import (
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
+)
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
@@ -56,7 +59,9 @@ class Tracker:
             ServerError: see `prepare_store`.
         """
         prepare_store(tracking_uri, home)
-        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)  # it would draw over the terminal's own progress
+        # both would write over the terminal's own output
+        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
+        MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
         self.tracking_uri = tracking_uri
         self.home = home
         self.client = MlflowClient(tracking_uri, registry_uri=tracking_uri)

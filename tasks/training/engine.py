@@ -78,6 +78,7 @@ class FineTune:
         self._looks = frozenset(look_steps(plan.steps, evaluations=plan.training.evaluations))
         self._guessing_loss = math.log(loaded.model.get_output_embeddings().weight.shape[0])
         self._progress = Progress()
+        self._clock = _Clock(self._progress)
         self._batches: tuple[int, list[list[int]]] = (-1, [])
 
     def run(self) -> Outcome:
@@ -87,7 +88,6 @@ class FineTune:
             TrainingDiverged: a loss or a gradient is not finite, or the loss has grown out of bounds.
         """
         self._resume()
-        self._clock = _Clock(self._progress)
         pruned = not self._replay_looks()
         while not (pruned or self._is_done()):
             pruned = not self._advance()
@@ -102,6 +102,7 @@ class FineTune:
         restore_adapter_weights(self._adapted, checkpoint.weights)
         self._optimizer.load_state_dict(checkpoint.optimizer)
         self._progress = checkpoint.progress
+        self._clock = _Clock(self._progress)
 
     def _replay_looks(self) -> bool:
         """Report the looks of an interrupted attempt again: the parent may follow this run under a new number."""

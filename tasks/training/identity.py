@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from configs.schema import Template, Training
-from tasks.storage.durable import digest_of
+from tasks.tracking.identity import stage_identity
 
-_CHECKPOINT_FORMAT = 1
-"""Raise it when a change of the engine or of the checkpoints makes older ones useless."""
+_LIBRARIES = ("torch", "transformers", "peft")
 
 
 def training_key(
@@ -24,6 +23,8 @@ def training_key(
 ) -> str:
     """Return the digest of everything that defines one fine-tune and which of its checkpoints is the best.
 
+    The code counts too: a run goes on only with checkpoints that the same code and libraries wrote.
+
     Args:
         training: the resolved section; its `precision` and `template` are wishes, so what they led to is passed.
         template: the template in use.
@@ -36,19 +37,16 @@ def training_key(
         decoding: how the validation looks answer.
         max_new_tokens: longest answer in a validation look.
     """
-    section = training.model_dump(mode="json", exclude={"precision", "template"})
-    return digest_of(
-        {
-            "format": _CHECKPOINT_FORMAT,
-            "training": section,
-            "template": template.model_dump(mode="json"),
-            "snapshot": snapshot,
-            "base": base_digest,
-            "precision": precision,
-            "seed": seed,
-            "labels": labels,
-            "metric": metric,
-            "decoding": decoding,
-            "max_new_tokens": max_new_tokens,
-        }
-    )
+    inputs = {
+        "training": training.model_dump(mode="json", exclude={"precision", "template"}),
+        "template": template.model_dump(mode="json"),
+        "snapshot": snapshot,
+        "base": base_digest,
+        "precision": precision,
+        "seed": seed,
+        "labels": labels,
+        "metric": metric,
+        "decoding": decoding,
+        "max_new_tokens": max_new_tokens,
+    }
+    return stage_identity("fine-tune", inputs, rooms=["tasks.training"], libraries=_LIBRARIES)

@@ -71,10 +71,10 @@ class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, targets: torch.Tensor, model: PreTrainedModel) -> torch.Tensor:
         vocabulary = model.get_output_embeddings().weight.shape[0]
-        size = max(1, _LOGITS_PER_CHUNK // vocabulary)
+        parts = -(-len(hidden) // max(1, _LOGITS_PER_CHUNK // vocabulary))
         total = torch.zeros((), device=hidden.device)
         gradients: list[torch.Tensor] = []
-        for part, wanted in zip(torch.split(hidden, size), torch.split(targets, size), strict=True):
+        for part, wanted in zip(hidden.chunk(parts), targets.chunk(parts), strict=True):
             with torch.enable_grad():
                 leaf = part.detach().requires_grad_()
                 loss = cross_entropy(output_logits(model, leaf), wanted, reduction="sum")

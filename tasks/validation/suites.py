@@ -80,7 +80,7 @@ def _read(path: Path, name: str, folder: Path) -> dict[str, Any]:
         raise RecipeError(f"validation.suite names {name!r}, which is not in {folder}; allowed: {known}")
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise RecipeError(f"can't read the suite {path}: {_reason(error)}") from error
     if not isinstance(document, dict):
         raise RecipeError(f"{path}: a suite is a mapping with the key `rules`")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.installation import Installation
 
+
 @pytest.fixture(scope="session")
 def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One running Prefect server for all end-to-end tests: 1.5 s a run instead of 10."""

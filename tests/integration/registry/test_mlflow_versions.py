@@ -16,10 +16,12 @@ from tasks.registry.mlflow_versions import (
     get_version,
     register_version,
     resolve_version,
+    restore_adapter,
     set_alias,
     tag_version,
 )
 from tasks.registry.packaging import AdapterPackage
+from tasks.storage.durable import is_valid_directory, read_manifest
 from tasks.tracking.mlflow_runs import Tracker
 from tests.trained_home import TrainedHome
 
@@ -140,6 +142,41 @@ def test_a_damaged_adapter_is_not_registered(tracker: Tracker, trained_home: Tra
         register(tracker, trained_home.package(adapter=damaged))
 
     assert versions(tracker) == []
+
+
+def test_an_adapter_that_is_gone_is_fetched_from_the_registry(
+    tracker: Tracker, trained_home: TrainedHome, tmp_path: Path
+) -> None:
+    version = get_version(tracker, "icd10", version=register(tracker, trained_home.package()))
+
+    restored = restore_adapter(tracker, version, adapters=tmp_path / "adapters")
+
+    assert restored == tmp_path / "adapters" / trained_home.adapter
+    assert read_manifest(restored) == read_manifest(trained_home.adapter_directory)
+    assert is_valid_directory(restored)
+    assert [path.name for path in restored.parent.iterdir()] == [trained_home.adapter]
+
+
+def test_an_adapter_that_is_damaged_in_the_registry_is_not_fetched(
+    tracker: Tracker, trained_home: TrainedHome, tmp_path: Path
+) -> None:
+    version = get_version(tracker, "icd10", version=register(tracker, trained_home.package()))
+    [weights] = (tracker.home / "artifacts").rglob("adapter_model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+
+    with pytest.raises(RegistryError, match="holds a damaged adapter"):
+        restore_adapter(tracker, version, adapters=tmp_path / "adapters")
+
+    assert list((tmp_path / "adapters").iterdir()) == []
+
+
+def test_an_adapter_that_is_there_is_not_fetched_again(tracker: Tracker, trained_home: TrainedHome) -> None:
+    version = get_version(tracker, "icd10", version=register(tracker, trained_home.package()))
+    shutil.rmtree(tracker.home / "artifacts")
+
+    restored = restore_adapter(tracker, version, adapters=trained_home.home / "adapters")
+
+    assert restored == trained_home.adapter_directory
 
 
 @pytest.mark.parametrize("reference", ["icd10@champion", "icd10", "icd10/1"])

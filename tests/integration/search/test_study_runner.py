@@ -72,6 +72,20 @@ def test_a_pruned_trial_is_told_to_stop_and_saves_its_remaining_steps(url):
     assert result.seconds_saved_by_pruning == pytest.approx(sum((100 - row.steps) / 10 for row in pruned))
 
 
+def test_a_trial_is_not_pruned_at_its_last_look(url):
+    class WorseAtTheEnd(FakeTrainer):
+        def __call__(self, request, on_report):
+            def worse(report):
+                falls = request.name == "trial/4" and report.get("fraction") == 1
+                return on_report({**report, "value": 0.0} if falls else report)
+
+            return super().__call__(request, worse)
+
+    result = run(url, trainer=WorseAtTheEnd())
+
+    assert result.trials[4].state == "finished"
+
+
 def test_without_a_pruner_every_trial_finishes(url):
     result = run(url, search=with_trials(6, pruner="none"))
 

@@ -105,7 +105,7 @@ def test_micro_batches_are_what_runs_at_once(loaded: LoadedBase, make_plan: Make
     ],
 )  # fmt: skip
 def test_every_searchable_field_changes_what_is_learnt(
-    loaded: LoadedBase, make_plan: MakePlan, change: dict[str, Any], request: pytest.FixtureRequest
+    loaded: LoadedBase, make_plan: MakePlan, change: dict[str, Any]
 ) -> None:
     _, trained, _ = _train(loaded, make_plan(SMALL))
 

@@ -88,9 +88,7 @@ def test_resume_goes_on_from_the_newest_checkpoint(loaded: LoadedBase, make_plan
     assert steps[:2] == [4, 5]  # the look at step 4 again, then the first step that was lost
 
 
-def test_a_finished_run_is_not_trained_again(
-    loaded: LoadedBase, make_plan: MakePlan, unbroken: tuple[Outcome, dict[str, torch.Tensor]]
-) -> None:
+def test_a_finished_run_is_not_trained_again(loaded: LoadedBase, make_plan: MakePlan) -> None:
     plan = make_plan(TRAINING, validate=lambda: 0.5)
     _train(loaded, plan)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.models.hardware import Gpu, Hardware, _cpu_has_bf16, choose_device, choose_precision, threads_per_slot
+from tasks.models.hardware import Gpu, Hardware, _cpu_prefers_bf16, choose_device, choose_precision, threads_per_slot
 
 NEW_GPU = Gpu(name="new", memory_bytes=80 * 2**30, bf16=True)
 OLD_GPU = Gpu(name="old", memory_bytes=16 * 2**30, bf16=False)
@@ -48,12 +48,13 @@ def test_slots_share_the_cores_and_each_has_at_least_one(cores: int, slots: int,
 @pytest.mark.parametrize(
     ("cpuinfo", "expected"),
     [
-        ("processor : 0\nflags\t\t: fpu avx512f avx512_bf16 amx_tile\n", True),
+        ("processor : 0\nvendor_id : GenuineIntel\nflags\t\t: fpu avx512f avx512_bf16\n", False),
+        ("processor : 0\nvendor_id : AuthenticAMD\nflags\t\t: fpu avx512f avx512_bf16\n", True),
         ("flags : fpu amx_bf16\n", True),
         ("Features : fp asimd bf16 i8mm\n", True),
         ("flags : fpu avx2 avx512f\n", False),
         ("model name : bf16 machine\nflags : fpu\n", False),
     ],
 )
-def test_bf16_is_read_from_the_cpu_flags(cpuinfo: str, expected: bool) -> None:
-    assert _cpu_has_bf16(cpuinfo) is expected
+def test_bf16_is_chosen_only_where_it_is_faster_on_the_cpu(cpuinfo: str, expected: bool) -> None:
+    assert _cpu_prefers_bf16(cpuinfo) is expected

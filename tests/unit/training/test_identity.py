@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from configs.schema import Template, Training
+from tasks.tracking import identity as tracking_identity
 from tasks.training.identity import training_key
 
 OTHER_VALUES: dict[str, Any] = {
@@ -47,3 +48,14 @@ def test_a_wish_that_leads_to_the_same_run_keeps_the_key(field: dict[str, Any]) 
 )  # fmt: skip
 def test_whatever_defines_the_run_changes_the_key(change: dict[str, Any]) -> None:
     assert _key(**change) != _key()
+
+
+@pytest.mark.parametrize("room", ["tasks.training", "tasks.inference", "tasks.data"])
+def test_changed_code_changes_the_key(room: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _key()
+
+    monkeypatch.setattr(tracking_identity, "_room_digest", lambda root, name: "changed" if name == room else name)
+    changed = _key()
+    monkeypatch.setattr(tracking_identity, "_room_digest", lambda root, name: name)
+
+    assert len({before, changed, _key()}) == 3

@@ -83,7 +83,7 @@ def test_a_rule_with_anything_unknown_is_refused(tmp_path, change, message):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "rules: {}", "rules: []", "- a", "rules: [", "\x00", "rules:\n  a: 1\n  a: 2\n"]
+    "content", ["", "rules: {}", "rules: []", "- a", "rules: [", "\x00", "rules:\n  a: 1\n  a: 2\n", "[" * 9999]
 )
 def test_a_suite_without_rules_or_with_a_rule_twice_is_refused(tmp_path, content):
     (tmp_path / "own.yaml").write_text(content)
