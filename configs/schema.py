@@ -191,6 +191,8 @@ class Baseline(Section):
     """Other wordings to try besides the recipe's `template`."""
     max_validation_records: int = Field(default=128, gt=0)
     """Validation records used to choose a prompt."""
+    test_prompts: int = Field(default=3, ge=1)
+    """So many prompts, the best of each strategy and the best of these, are scored on the test set."""
 
 
 class Training(Section):

@@ -48,7 +48,7 @@ def choose_cheaper_options(run: RecipeRun, snapshot: str, base: str) -> dict[str
     labels = read_snapshot(run.settings.snapshots, snapshot).labels
     prompts = prompt_options(recipe.baseline, recipe.template, labels)
     scores = score_prompts_on_validation(run, snapshot, base, prompts)
-    chosen = shortlist(prompts, scores)
+    chosen = shortlist(prompts, scores)[: recipe.baseline.test_prompts]
     tried = [{"name": option.name, "value": scores[option.name]} for option in prompts]
     if recipe.baseline.classical and labels:
         classical, value = choose_classical(run, snapshot)

@@ -105,11 +105,12 @@ def test_an_adapter_answers_differently_and_leaves_the_base_as_it_was(
     base = Option("base", "prompt", TEMPLATE, decoding)
     candidate = Option("candidate", "candidate", TEMPLATE, decoding, adapter=trained_home.adapter)
 
-    plain = run(trained_home, loaded, tmp_path, base)
-    adapted = run(trained_home, loaded, tmp_path, candidate)
-    again = run(trained_home, loaded, tmp_path, base)
+    # labels of one letter: random models call the shortest label the most probable one
+    results = [
+        run(trained_home, loaded, tmp_path, each, labels=list("abcdefghijkl")) for each in (base, candidate, base)
+    ]
 
-    plain, adapted, again = (outputs(read_answers(tmp_path, each["answers"])) for each in (plain, adapted, again))
+    plain, adapted, again = (outputs(read_answers(tmp_path, result["answers"])) for result in results)
     assert plain == again != adapted
     after = loaded.model.state_dict()
     assert before.keys() == after.keys()

@@ -115,3 +115,13 @@ def test_every_prompt_is_reported_once(model: PreTrainedModel) -> None:
     choose_labels(model, PROMPTS, **{**SETTINGS, "token_budget": 60}, on_batch=chosen.append)
 
     assert sum(scored) == sum(chosen) == len(PROMPTS)
+
+
+def test_labels_of_one_token_need_no_second_pass(gemma3: PreTrainedModel) -> None:
+    settings = {**SETTINGS, "label_ids": [[token] for token in range(20, 40)]}
+
+    scores = score_labels(gemma3, PROMPTS, **settings)
+    chosen = choose_labels(gemma3, PROMPTS, **settings)
+
+    assert chosen.tolist() == scores.argmax(axis=1).tolist()
+    assert len(set(chosen.tolist())) > 1
