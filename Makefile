@@ -11,6 +11,7 @@ help:    ## Show this list
 setup: $(VENV)/.ready ## Create .venv with the pinned packages
 
 $(VENV)/.ready: constraints.txt pyproject.toml
+	@cat tasks/models/GEMMA_NOTICE.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
 	@touch $@

@@ -21,7 +21,7 @@ _STAGES = ("prepare", "validate", "baseline", "search", "evaluate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one sub-command and return the exit status: 0 done, 1 a check failed, 2 bad input, 130 stopped."""
+    """Run one sub-command and return the exit status: 0 done, 1 a check failed or a bug, 2 bad input, 130 stopped."""
     set_private_switches()  # before any library is imported: Prefect reads its switches then
     options = _parser().parse_args(arguments)
     _log_to_terminal(debug=options.debug)
@@ -32,6 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"burnish: {error}", file=sys.stderr)
         return 2
+    except Exception as error:  # a bug of ours: still one line for the user, and where to find more
+        if options.debug:
+            raise
+        reason = str(error).strip().splitlines()[:1]
+        print(f"burnish: unexpected {type(error).__name__}: {''.join(reason)}; --debug shows where", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("burnish: stopped; the same command goes on from here", file=sys.stderr)
         return 130

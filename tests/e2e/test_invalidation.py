@@ -23,14 +23,11 @@ def redone(installation: Installation, *overrides: str) -> list[str]:
     ("override", "expected"),
     [
         ("promotion.max_slice_loss=0.2", ["promote"]),
-        ("economics.hosting_price_per_hour=0.2", ["evaluate", "promote"]),
         ("search.trials=3", ["search", "evaluate", "promote"]),
         ("validation.overrides={emails: stop}", ["validate"]),
         ("training.lora_alpha=16", ["search", "evaluate", "register", "promote"]),
-        ("baseline.shots=[0]", ["baseline", "evaluate", "promote"]),
         ("data.source.options={count: 243}", ALL),
         ("base.seed=1", ALL[1:]),
-        ('template.prompt="{{ prompt }} ?"', ALL[1:]),
     ],
 )
 def test_a_change_redoes_what_depends_on_it(

@@ -115,8 +115,8 @@ def test_what_is_not_there_is_one_clear_error(finished: Installation, command: l
     assert "Traceback" not in answer.stderr
 
 
-def test_outputs_of_a_trial_are_a_table_in_mlflow(finished: Installation) -> None:
-    tables = list((finished.home / "mlartifacts").rglob("outputs.json"))
+def test_outputs_of_an_option_are_a_table_in_mlflow(finished: Installation) -> None:
+    tables = list((finished.home / "artifacts").rglob("outputs.json"))
 
     assert tables
     assert {"record_id", "reference"} <= set(json.loads(tables[0].read_text())["columns"])

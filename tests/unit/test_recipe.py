@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from configs.errors import RecipeError
 from configs.loading import load_recipe, parse_recipe, project_root_of, shipped_recipes
@@ -92,7 +94,7 @@ def test_a_bad_recipe_gets_one_clear_error(tmp_path: Path, text: str | bytes, ex
     assert expected in str(caught.value)
 
 
-@pytest.mark.parametrize("override", ["training.epochs", "=3", "training..epochs=2", "name.x=2", "a=[1"])
+@pytest.mark.parametrize("override", ["template.prompt={{ prompt }}", "training.epochs", "=3", "training..epochs=2", "name.x=2", "a=[1"])
 def test_a_bad_override_is_named(tmp_path: Path, override: str) -> None:
     with pytest.raises(RecipeError, match="override"):
         load_recipe(write(tmp_path, SMALLEST), [override])
@@ -113,3 +115,29 @@ def test_a_recipe_survives_json(tmp_path: Path) -> None:
 def test_the_project_root_is_above_configs() -> None:
     assert project_root_of(Path("/a/configs/x.yaml")) == Path("/a")
     assert project_root_of(Path("/a/b/x.yaml")) == Path("/a/b")
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=6), below, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(["name", "seed", "base", "data", "template", "training", "search", "promotion", "evaluation"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(KEYS, VALUES, max_size=4))
+def test_any_document_is_a_recipe_or_one_recipe_error(document: dict[str, object]) -> None:
+    good = {"name": "a", "base": {"kind": "tiny"}, "data": {"source": {"kind": "file", "path": "x"}}}
+
+    try:
+        parse_recipe({**good, **document}, source="fuzz")
+    except RecipeError as error:
+        assert str(error).startswith("fuzz: ")
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200) | st.text(alphabet="name: {}[]-*&!|>\n'\"#%@,ab1", max_size=80).map(str.encode))
+def test_any_bytes_are_a_recipe_or_one_recipe_error(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(RecipeError):
+        load_recipe(write(tmp_path, content))

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -112,6 +113,18 @@ def test_an_unwritable_place_is_one_clear_error(tmp_path: Path) -> None:
 
     with pytest.raises(StorageError, match="BURNISH_HOME"):
         write_json(tmp_path / "file" / "below.json", {})
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(StorageError, match="free some space"):
+        write_text(tmp_path / "f.txt", "x")
+
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"files": 3}'])
