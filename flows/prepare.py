@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from tasks.data.tasks import prepare_identity, prepare_snapshot
+from tasks.data.tasks import prepare_identity, prepare_snapshot, snapshot_is_there
 from tasks.tracking.recipe_run import RecipeRun, run_stage
 from tasks.tracking.stage_ledger import StageRecord
 
@@ -12,4 +12,10 @@ from tasks.tracking.stage_ledger import StageRecord
 @flow(name="prepare", flow_run_name="prepare {run.recipe.name}")
 def prepare(run: RecipeRun) -> StageRecord:
     """Make the snapshot; outputs `snapshot`, `counts`, `labels`."""
-    return run_stage(run, "prepare", identity=prepare_identity(run), work=lambda: prepare_snapshot(run))
+    return run_stage(
+        run,
+        "prepare",
+        identity=prepare_identity(run),
+        work=lambda: prepare_snapshot(run),
+        still_there=lambda outputs: snapshot_is_there(run, outputs),
+    )

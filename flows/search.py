@@ -18,4 +18,5 @@ def search(run: RecipeRun, checked: StageRecord, cheaper: StageRecord, base: str
         "search",
         identity=search_identity(run, snapshot, base, template),
         work=lambda: search_fine_tunes(run, snapshot, base, template),
+        still_there=lambda outputs: (run.settings.adapters / outputs["candidate"]).is_dir(),
     )

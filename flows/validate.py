@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from tasks.data.tasks import snapshot_is_there
 from tasks.tracking.recipe_run import RecipeRun, run_stage
 from tasks.tracking.stage_ledger import StageRecord
 from tasks.validation.tasks import check_snapshot, validate_identity
@@ -18,4 +19,5 @@ def validate(run: RecipeRun, prepared: StageRecord, base: str) -> StageRecord:
         "validate",
         identity=validate_identity(run, snapshot, base),
         work=lambda: check_snapshot(run, snapshot, base),
+        still_there=lambda outputs: snapshot_is_there(run, outputs),
     )

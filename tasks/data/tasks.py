@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from prefect import task
@@ -47,6 +48,6 @@ def prepare_snapshot(run: RecipeRun) -> dict[str, Any]:
     return {"snapshot": digest, "counts": snapshot.counts, "labels": snapshot.labels}
 
 
-def snapshot_is_there(run: RecipeRun, outputs: dict[str, Any]) -> bool:
+def snapshot_is_there(run: RecipeRun, outputs: Mapping[str, Any]) -> bool:
     """Whether the snapshot that a stage left can be resolved here."""
     return (run.settings.snapshots / outputs["snapshot"] / "manifest.json").is_file()

@@ -94,7 +94,9 @@ def test_a_bad_recipe_gets_one_clear_error(tmp_path: Path, text: str | bytes, ex
     assert expected in str(caught.value)
 
 
-@pytest.mark.parametrize("override", ["template.prompt={{ prompt }}", "training.epochs", "=3", "training..epochs=2", "name.x=2", "a=[1"])
+@pytest.mark.parametrize(
+    "override", ["template.prompt={{ prompt }}", "training.epochs", "=3", "training..epochs=2", "name.x=2", "a=[1"]
+)
 def test_a_bad_override_is_named(tmp_path: Path, override: str) -> None:
     with pytest.raises(RecipeError, match="override"):
         load_recipe(write(tmp_path, SMALLEST), [override])

@@ -21,13 +21,16 @@ import sys
 from pathlib import Path
 from tasks.tracking.mlflow_runs import Tracker
 home = Path(sys.argv[1])
-Tracker(f"sqlite:///{home / 'mlflow.db'}", home).experiment("fresh")
+Tracker(f"sqlite:///{home / 'mlflow.db'}", home).experiment(sys.argv[2])
 """
 
 
-def open_in_another_process(home: Path, **environment: str) -> subprocess.Popen[bytes]:
+def open_in_another_process(home: Path, experiment: str, **environment: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", OPEN, str(home)], cwd=PROJECT, env={**os.environ, **environment}, stderr=subprocess.PIPE
+        [sys.executable, "-c", OPEN, str(home), experiment],
+        cwd=PROJECT,
+        env={**os.environ, **environment},
+        stderr=subprocess.PIPE,
     )
 
 
@@ -41,15 +44,18 @@ def set_schema_version(home: Path, version: str) -> None:
 
 
 def test_processes_that_meet_a_fresh_database_at_once_all_succeed(tmp_path: Path) -> None:
-    processes = [open_in_another_process(tmp_path) for _ in range(3)]
+    names = ["a", "b", "c"]
+    processes = [open_in_another_process(tmp_path, name) for name in names]
 
     errors = [process.communicate()[1].decode() for process in processes]
 
     assert [process.returncode for process in processes] == [0, 0, 0], errors
+    experiments = Tracker(uri(tmp_path), tmp_path).client.search_experiments()
+    assert {*names} <= {experiment.name for experiment in experiments}
 
 
 def test_a_kill_while_the_database_is_made_leaves_none_and_the_next_process_makes_it(tmp_path: Path) -> None:
-    killed = open_in_another_process(tmp_path, BURNISH_KILL_AT="mlflow-database:before-rename")
+    killed = open_in_another_process(tmp_path, "fresh", BURNISH_KILL_AT="mlflow-database:before-rename")
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "mlflow.db").exists()

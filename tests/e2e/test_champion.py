@@ -1,0 +1,83 @@
+"""A fine-tune that wins: it earns the alias, keeps it, is challenged on a counted look, moved by hand, rolled back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.installation import Installation
+
+WINNING = (
+    "baseline.classical=false", "training.epochs=6", "training.lora_rank=16", "data.source.options.count=600",
+    "search.trials=1", "search.confirmation_seeds=0",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def crowned(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> tuple[Installation, dict[str, Any]]:
+    """An installation with a champion, and the summary of the run that made it."""
+    installation = Installation(tmp_path_factory.mktemp("crowned") / "home", {"PREFECT_API_URL": prefect_url})
+    done = installation.smoke(*WINNING)
+    assert done.returncode == 0, done.stderr
+    return installation, installation.show()
+
+
+@pytest.mark.slow
+def test_a_fine_tune_that_pays_earns_its_alias(crowned: tuple[Installation, dict[str, Any]]) -> None:
+    _, summary = crowned
+
+    assert summary["verdict"]["kind"] == "pays"
+    assert summary["verdict"]["recommended"] == "candidate"
+    assert summary["decision"]["promote"]
+    assert summary["decision"]["look"] == 1
+    assert summary["model"]["aliases"] == ["champion"]
+
+
+@pytest.mark.slow
+def test_a_champion_and_its_challenger(crowned: tuple[Installation, dict[str, Any]]) -> None:
+    installation, first = crowned
+
+    # the same command again finds its own decision, not a contest of the champion with itself
+    assert installation.smoke(*WINNING).returncode == 0
+    again = installation.show()
+    assert all(stage["reused"] for stage in again["stages"])
+    assert again["decision"] == first["decision"]
+
+    # an equal fine-tune is compared with the champion on the same records, on a second look, and refused
+    assert installation.smoke(*WINNING, "seed=18").returncode == 0
+    challenged = installation.show()
+    assert {"champion", "candidate"} <= {option["kind"] for option in challenged["options"]}
+    assert not challenged["decision"]["promote"]
+    assert challenged["decision"]["champion_version"] == "1"
+    assert challenged["decision"]["look"] == 2
+    assert challenged["decision"]["alpha_spent"] < first["decision"]["alpha_spent"]
+    assert any("champion" in reason for reason in challenged["decision"]["reasons"])
+
+    # a person overrules it, with a reason, and takes it back
+    assert installation.burnish("rollback", "smoke", "--reason", "too early").returncode == 2
+    assert installation.burnish("promote", "smoke/2", "--reason", "field trial").returncode == 0
+    assert installation.burnish("rollback", "smoke", "--reason", "field trial ended").returncode == 0
+    history = installation.burnish("history", "smoke").stdout
+    assert history.index("cleared every gate") < history.index("field trial") < history.index("field trial ended")
+    answer = installation.burnish("predict", "--model", "smoke@champion", "Hello, about my invoice, thanks 3")
+    assert answer.stdout.strip() == "billing"
+
+
+@pytest.mark.slow
+def test_an_alias_set_by_hand_in_mlflow_is_respected_and_told(
+    crowned: tuple[Installation, dict[str, Any]], tmp_path: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    installation = crowned[0].copy_to(tmp_path / "home")
+    client = MlflowClient(f"sqlite:///{installation.home / 'mlflow.db'}")
+    client.set_registered_model_alias("smoke", "champion", "1")
+    client.set_registered_model_alias("smoke", "favourite", "1")
+    client.delete_registered_model_alias("smoke", "champion")
+
+    history = installation.burnish("history", "smoke").stdout
+
+    assert "by hand, seen at" in history
+    assert "champion" not in client.get_registered_model("smoke").aliases
