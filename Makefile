@@ -20,7 +20,7 @@ demo: setup   ## Fine-tune Gemma 3 270M on ICD-10 terms, with proof (about 15 mi
 	$(BIN)/burnish finetune --recipe configs/icd10.yaml
 
 test: setup   ## Run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: setup  ## Lint, types and import layers
 	$(BIN)/ruff check .

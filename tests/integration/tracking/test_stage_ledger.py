@@ -105,6 +105,7 @@ def test_a_kill_before_the_commit_leaves_the_stage_undone(tracker: Tracker, poin
 
     assert killed == -signal.SIGKILL
     assert find_stage(tracker, experiment, name="prepare", identity="new") is None
+    assert tracker.run(parent).data.tags["burnish.stage.prepare"] == "old"
     if point == "stage:prepare:before-commit":  # the tag still names the old identity, the outputs are the new ones
         assert find_stage(tracker, experiment, name="prepare", identity="old") is None
 
