@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from configs.environment import set_private_switches, use_home
 from configs.errors import BurnishError
+from tasks.reporting.terminal_text import printable
 
 if TYPE_CHECKING:
     from configs.schema import Recipe
@@ -22,6 +24,7 @@ _STAGES = ("prepare", "validate", "baseline", "search", "evaluate")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command and return the exit status: 0 done, 1 a check failed or a bug, 2 bad input, 130 stopped."""
+    os.umask(0o077)  # the libraries write private data too
     set_private_switches()  # before any library is imported: Prefect reads its switches then
     options = _parser().parse_args(arguments)
     _log_to_terminal(debug=options.debug)
@@ -30,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BurnishError as error:
         if options.debug:
             raise
-        print(f"burnish: {error}", file=sys.stderr)
+        print(f"burnish: {printable(str(error))}", file=sys.stderr)
         return 2
     except Exception as error:  # a bug of ours: still one line for the user, and where to find more
         if options.debug:
@@ -46,14 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _finetune(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from tasks.tracking.prefect_server import prefect_server
+    from tasks.tracking.prefect_server import prefect_server, run_tags
 
     recipe, settings, root = _load(options)
     _show_terms(recipe)
     with prefect_server(settings.home, settings.prefect_api_url):
+        from prefect import tags
+
         from flows.finetune import finetune
 
-        summary = finetune(recipe, root, until=options.until)
+        with tags(*run_tags(recipe.name, settings.home)):
+            summary = finetune(recipe, root, until=options.until)
     if summary is None:
         return 0
     from tasks.reporting.terminal_summary import print_summary
@@ -93,7 +99,7 @@ def _history(options: argparse.Namespace) -> int:
 
     _, settings = _existing(options)
     for line in history_lines(settings, options.name):
-        print(line)
+        print(printable(line))
     return 0
 
 
@@ -102,7 +108,7 @@ def _predict(options: argparse.Namespace) -> int:
 
     _, settings = _existing(options)
     for output in predict(settings, options.model, options.text):
-        print(output)
+        print(printable(output) if sys.stdout.isatty() else output)
     return 0
 
 
@@ -163,6 +169,12 @@ def _show_terms(recipe: Recipe) -> None:
         print(notice, file=sys.stderr)
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text!r}")
+    return int(text)
+
+
 def _log_to_terminal(*, debug: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
@@ -192,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
         add_recipe(add(stage, _finetune, f"run a recipe up to the stage {stage!r}"), until=stage)
     preview = add("preview", _preview, "show rendered records with the trained tokens marked")
     add_recipe(preview, until=None)
-    preview.add_argument("--count", type=int, default=3, metavar="N", help="records to show (default 3)")
+    preview.add_argument("--count", type=_positive, default=3, metavar="N", help="records to show (default 3)")
     promote = add("promote", _promote, "make a model version the champion by hand")
     promote.add_argument("model", metavar="NAME/VERSION")
     promote.add_argument("--reason", required=True, help="kept in the history")

@@ -7,7 +7,7 @@ from typing import Any
 from prefect import flow
 
 from tasks.baselines.tasks import answer_with_classifier
-from tasks.evaluation.tasks import build_scorecards, candidate_option, evaluate_identity, find_champion
+from tasks.evaluation.tasks import build_scorecards, candidate_option, count_look, evaluate_identity, find_champion
 from tasks.inference.answers import option_from_json
 from tasks.inference.tasks import answer_with_model
 from tasks.tracking.recipe_run import RecipeRun, run_stage
@@ -27,11 +27,12 @@ def evaluate(run: RecipeRun, checked: StageRecord, cheaper: StageRecord, study: 
     options = [*cheap, candidate, *reigning]
 
     def work() -> dict[str, Any]:
+        look = count_look(run, candidate, champion)
         answers = {option.name: answer_with_classifier(run, snapshot, option) for option in classical}
         answers |= answer_with_model(run, snapshot, base, [*prompted, candidate], split="test", limit=None)
         if champion:
             answers |= answer_with_model(run, snapshot, champion.base, reigning, split="test", limit=None)
-        return build_scorecards(run, snapshot, options, answers, study, champion)
+        return build_scorecards(run, snapshot, options, answers, study, champion, look)
 
     identity = evaluate_identity(run, snapshot, options, study, champion)
     return run_stage(run, "evaluate", identity=identity, work=work)

@@ -19,6 +19,7 @@ from flows.validate import validate
 from tasks.models.tasks import resolve_base, shared_workers
 from tasks.reporting.summary import RunSummary
 from tasks.reporting.tasks import write_report
+from tasks.tracking.prefect_server import run_tags
 from tasks.tracking.recipe_run import open_recipe_run
 from tasks.tracking.tasks import close_dead_runs
 
@@ -34,8 +35,8 @@ def finetune(recipe: Recipe, project_root: Path, until: Stage | None = None) -> 
     """
     settings = settings_from(project_root=project_root)
     opened = open_recipe_run(recipe, settings, project_root=project_root)
-    with opened as run, shared_workers(), tags(f"recipe:{recipe.name}"):
-        close_dead_runs(recipe.name)
+    with opened as run, shared_workers(), tags(*run_tags(recipe.name, settings.home)):
+        close_dead_runs(recipe.name, settings.home)
         base = resolve_base(run)
         prepared = prepare(run)
         if until == "prepare":

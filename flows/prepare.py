@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from tasks.data.tasks import prepare_identity, prepare_snapshot, snapshot_is_there
+from tasks.data.tasks import check_templates, prepare_identity, prepare_snapshot, snapshot_is_there
 from tasks.tracking.recipe_run import RecipeRun, run_stage
 from tasks.tracking.stage_ledger import StageRecord
 
@@ -12,6 +12,7 @@ from tasks.tracking.stage_ledger import StageRecord
 @flow(name="prepare", flow_run_name="prepare {run.recipe.name}")
 def prepare(run: RecipeRun) -> StageRecord:
     """Make the snapshot; outputs `snapshot`, `counts`, `labels`."""
+    check_templates(run)
     return run_stage(
         run,
         "prepare",

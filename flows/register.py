@@ -10,7 +10,7 @@ from tasks.evaluation.tasks import candidate_option
 from tasks.inference.answers import option_as_json
 from tasks.models.tasks import precision_of
 from tasks.promotion.tasks import check_parity
-from tasks.registry.tasks import candidate_package, register_candidate, register_identity
+from tasks.registry.tasks import candidate_package, register_candidate, register_identity, version_is_there
 from tasks.tracking.recipe_run import RecipeRun, run_stage
 from tasks.tracking.stage_ledger import StageRecord
 
@@ -26,4 +26,10 @@ def register(run: RecipeRun, checked: StageRecord, study: StageRecord, base: str
         version = register_candidate(run, package, option, snapshot)
         return {"version": version, "parity": check_parity(run, snapshot, option, base, version)}
 
-    return run_stage(run, "register", identity=register_identity(run, package, snapshot), work=work)
+    return run_stage(
+        run,
+        "register",
+        identity=register_identity(run, package, snapshot),
+        work=work,
+        still_there=lambda outputs: version_is_there(run, outputs),
+    )

@@ -78,7 +78,7 @@ def score_prompts_on_validation(
         references = [records[answer.record_id].completion for answer in answers]
         rows = score_rows(run.recipe.evaluation.metric, [answer.output for answer in answers], references)
         scores[option.name] = float(rows.mean())
-        _log_option(run, option, scores[option.name])
+        _log_option(run, snapshot, option, scores[option.name])
     return scores
 
 
@@ -93,7 +93,7 @@ def choose_classical(run: RecipeRun, snapshot: str) -> tuple[Option, float]:
         data.split("train"), data.split("validation"), metric=run.recipe.evaluation.metric, seed=run.recipe.seed
     )
     option = classical_option(chosen.settings)
-    _log_option(run, option, chosen.value)
+    _log_option(run, snapshot, option, chosen.value)
     return option, chosen.value
 
 
@@ -134,10 +134,10 @@ def chosen_template(run: RecipeRun, prompts: Sequence[Option]) -> dict[str, Any]
     return (best or run.recipe.template).model_dump(mode="json")
 
 
-def _log_option(run: RecipeRun, option: Option, value: float) -> None:
+def _log_option(run: RecipeRun, snapshot: str, option: Option, value: float) -> None:
     from tasks.tracking.mlflow_runs import MetricRow
 
-    child = run.tracker.child(run.run_id, f"option/{option.name}", tags={"burnish.role": "option"})
+    child = run.tracker.child(run.run_id, f"option/{option.name}", tags={"burnish.role": "option"}, identity=snapshot)
     settings = {
         "kind": option.kind,
         "decoding": option.decoding,

@@ -11,6 +11,21 @@ from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun
 
 
+@task(name="check templates")
+def check_templates(run: RecipeRun) -> None:
+    """Refuse a template that names what the records don't have, before any work.
+
+    Raises:
+        RecipeError: names the template and what is allowed.
+    """
+    from tasks.data.templates import check_template
+
+    columns = run.recipe.data.columns
+    check_template(run.recipe.template, columns)
+    for name, template in run.recipe.baseline.templates.items():
+        check_template(template, columns, where=f"baseline.templates.{name}")
+
+
 @task(name="identify the source")
 def prepare_identity(run: RecipeRun) -> str:
     """Hash of the source's content and the recipe's data section."""
@@ -25,17 +40,13 @@ def prepare_identity(run: RecipeRun) -> str:
 
 @task(name="prepare snapshot")
 def prepare_snapshot(run: RecipeRun) -> dict[str, Any]:
-    """Load, map, split and store the records; check early that the templates fit their columns."""
+    """Load, map, split and store the records."""
     from tasks.data.mapping import to_records
     from tasks.data.snapshots import read_snapshot, write_snapshot
     from tasks.data.sources import load_rows, source_digest
     from tasks.data.splitting import assign_splits
-    from tasks.data.templates import check_template
 
     data = run.recipe.data
-    check_template(run.recipe.template, data.columns)
-    for name, template in run.recipe.baseline.templates.items():
-        check_template(template, data.columns, where=f"baseline.templates.{name}")
     records = assign_splits(to_records(load_rows(data, run.project_root), data), data)
     digest = write_snapshot(
         records,

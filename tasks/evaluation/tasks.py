@@ -43,7 +43,26 @@ def find_champion(run: RecipeRun, candidate: Option, base: str, labels: Sequence
 
     option = option_as_json(candidate)
     package = candidate_package(run, option=option, base=base, labels=labels, precision=precision_of(run))
-    return find_incumbent(run.tracker, run.recipe.name, candidate_identity=package.identity)
+    return find_incumbent(
+        run.tracker, run.recipe.name, candidate_identity=package.identity, adapters=run.settings.adapters
+    )
+
+
+@task(name="count the look at the test set")
+def count_look(run: RecipeRun, candidate: Option, champion: Incumbent | None) -> int:
+    """Number of this look, from 1; written down before the test records are answered.
+
+    Counted over what decides which records are test records, not over one snapshot: as data grows, or as the
+    fractions are nudged, most test rows were looked at before.
+    """
+    from tasks.data.splitting import has_own_split
+    from tasks.tracking.test_looks import spend_look
+
+    data = run.recipe.data
+    own = has_own_split(data)
+    lineage = {"own": own, "column": data.split.column, "salt": None if own else data.split.salt}
+    contest = {"candidate": option_key(candidate), "champion": champion.version if champion else None}
+    return spend_look(run.tracker, run.experiment, lineage={**lineage, "group_by": data.group_by}, contest=contest)
 
 
 @task(name="identify the evaluation")
@@ -62,9 +81,9 @@ def evaluate_identity(
         "seed": recipe.seed,
         "precision": precision_of(run),
     }
-    return stage_identity(
-        "evaluate", inputs, rooms=["tasks.evaluation", "tasks.inference"], libraries=["numpy", "scipy"]
-    )
+    rooms = ["tasks.evaluation", "tasks.inference", "tasks.baselines"]
+    libraries = ["numpy", "scipy", "scikit-learn", "torch", "transformers", "peft"]
+    return stage_identity("evaluate", inputs, rooms=rooms, libraries=libraries)
 
 
 @task(name="build scorecards")
@@ -75,6 +94,7 @@ def build_scorecards(
     found: Mapping[str, Mapping[str, Any]],
     study: StageRecord,
     champion: Incumbent | None,
+    look: int,
 ) -> dict[str, Any]:
     """Score the answers of every option; scorecards and the per-row table go to MLflow."""
     from tasks.data.snapshots import read_snapshot
@@ -105,10 +125,12 @@ def build_scorecards(
         "reference": [record.completion for record in records],
         **{name: [by_id[record.record_id] for record in records] for name, by_id in outputs.items()},
     }
-    _log_evaluation(run, snapshot, cards, table)
+    evaluation_run = _log_evaluation(run, snapshot, cards, table, study)
     return {
+        "evaluation_run": evaluation_run,
         "options": [option_as_json(option) for option in options],
         "scorecards": [json.loads(scorecard_to_json(card)) for card in cards],
+        "look": look,
         "champion_version": champion.version if champion else None,
         "answers": {name: values["answers"] for name, values in found.items()},
         "peak_rss_mb": max((float(values["peak_rss_mb"]) for values in found.values()), default=0.0),
@@ -116,17 +138,23 @@ def build_scorecards(
 
 
 def _log_evaluation(
-    run: RecipeRun, snapshot: str, cards: Sequence[Scorecard], table: Mapping[str, Sequence[Any]]
-) -> None:
+    run: RecipeRun,
+    snapshot: str,
+    cards: Sequence[Scorecard],
+    table: Mapping[str, Sequence[Any]],
+    study: StageRecord,
+) -> str:
     from tasks.tracking.mlflow_runs import MetricRow
 
     tracker = run.tracker
-    child = tracker.child(run.run_id, "evaluation", tags={"burnish.role": "evaluation"})
+    child = tracker.child(run.run_id, "evaluation", tags={"burnish.role": "evaluation"}, identity=study.identity)
     tracker.log_snapshot_input(child, snapshot, name=run.recipe.name)
     tracker.log_table(child, table, "outputs.json")
     for card in cards:
         role = "trial" if card.kind in ("candidate", "champion") else "option"
-        option_run = tracker.child(run.run_id, f"option/{card.name}", tags={"burnish.role": role})
+        option_run = tracker.child(
+            run.run_id, f"test/{card.name}", tags={"burnish.role": role}, identity=study.identity
+        )
         bounds = {"": card.estimate.value, "_low": card.estimate.low, "_high": card.estimate.high}
         metrics = [MetricRow(f"test_{card.metric}{end}", value, 0) for end, value in bounds.items()]
         metrics.append(MetricRow("cost_per_1000_requests", card.cost_per_1000_requests, 0))
@@ -136,3 +164,4 @@ def _log_evaluation(
         tracker.log_table(option_run, {**answers, "output": table[card.name]}, "outputs.json")
         tracker.finish(option_run, "FINISHED")
     tracker.finish(child, "FINISHED")
+    return child

@@ -11,7 +11,7 @@ from prefect import task
 
 from tasks.inference.answers import select_records
 from tasks.models.tasks import open_worker
-from tasks.registry.incumbent import COMPARED_WITH, LINEAGE, LOOK
+from tasks.registry.incumbent import COMPARED_WITH
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun
 from tasks.tracking.stage_ledger import StageRecord
@@ -32,7 +32,7 @@ def check_parity(run: RecipeRun, snapshot: str, option: dict[str, Any], base: st
     from tasks.data.snapshots import read_snapshot
     from tasks.inference.reference import REFERENCE_FILE
     from tasks.promotion import parity
-    from tasks.registry.mlflow_versions import REJECTED, tag_version
+    from tasks.registry.mlflow_versions import REJECTED, remove_tag, tag_version
 
     data = read_snapshot(run.settings.snapshots, snapshot)
     records = select_records(data.split("test"), run.recipe.promotion.parity_records)
@@ -62,6 +62,8 @@ def check_parity(run: RecipeRun, snapshot: str, option: dict[str, Any], base: st
     tags = {"burnish.parity": result.sentence()}
     if not result.passed:
         tags[REJECTED] = result.sentence()
+    else:
+        remove_tag(run.tracker, run.recipe.name, version=version, key=REJECTED)
     tag_version(run.tracker, run.recipe.name, version=version, tags=tags)
     log.info("  %s", result.sentence())
     return {**dataclasses.asdict(result), "sentence": result.sentence()}
@@ -105,17 +107,16 @@ def decide_and_move(run: RecipeRun, checked: StageRecord, scores: StageRecord, v
         rows=rows, promotion=recipe.promotion, economics=recipe.economics, confidence=recipe.evaluation.confidence,
     )  # fmt: skip
     number = str(version.outputs["version"])
-    look, lineage = look_of(run, number)
     decision = should_promote(
         candidate, cheaper, champion,
         champion_version=scores.outputs["champion_version"], rows=rows, verdict=verdict, policy=recipe.promotion,
-        look=look,
+        look=scores.outputs["look"],
         parity_passed=bool(version.outputs["parity"]["passed"]), parity_reason=version.outputs["parity"]["sentence"],
         stop_failures=sum(row["failed"] and row["on_failure"] == "stop" for row in checked.outputs["outcomes"]),
         currency=recipe.economics.currency,
     )  # fmt: skip
     identity = promote_identity.fn(run, checked, scores, version)
-    _tag(run, number, decision, verdict=verdict.sentence, lineage=lineage)
+    _tag(run, number, decision, verdict=verdict.sentence)
     if decision.promote:
         _move(run, number, decision, identity)
     log.info("  %s", verdict.sentence)
@@ -129,28 +130,14 @@ def decide_and_move(run: RecipeRun, checked: StageRecord, scores: StageRecord, v
     }
 
 
-def look_of(run: RecipeRun, version: str) -> tuple[int, str]:
-    """Number of this candidate's look at the test set, and the line of test sets that it is counted on.
-
-    Counted over split and grouping, not over one snapshot: as data grows, most test rows were looked at before.
-    """
-    from tasks.registry.incumbent import number_of_look
-    from tasks.storage.durable import digest_of
-
-    data = run.recipe.data
-    lineage = digest_of({"split": data.split.model_dump(mode="json"), "group_by": data.group_by})
-    return number_of_look(run.tracker, run.recipe.name, version=version, lineage=lineage), lineage
-
-
-def _tag(run: RecipeRun, version: str, decision: Decision, *, verdict: str, lineage: str) -> None:
+def _tag(run: RecipeRun, version: str, decision: Decision, *, verdict: str) -> None:
     from tasks.registry.mlflow_versions import tag_version
 
     tags = {
         "burnish.verdict": verdict,
         "burnish.decision": "promote" if decision.promote else "refuse",
         "burnish.reasons": "; ".join(decision.reasons),
-        LOOK: str(decision.look),
-        LINEAGE: lineage,
+        "burnish.look": str(decision.look),
         COMPARED_WITH: decision.champion_version or "",
     }
     tag_version(run.tracker, run.recipe.name, version=version, tags=tags)

@@ -220,6 +220,13 @@ def set_alias(tracker: Tracker, name: str, *, alias: str, version: str | None) -
             tracker.client.set_registered_model_alias(name, alias, version)
 
 
+def remove_tag(tracker: Tracker, name: str, *, version: str, key: str) -> None:
+    """Take a tag of a version away, if it is there."""
+    if key in get_version(tracker, name, version=version).tags:
+        with tracker.explained(f"tag version {version} of {name!r}"):
+            tracker.client.delete_model_version_tag(name, version, key)
+
+
 def tag_version(tracker: Tracker, name: str, *, version: str, tags: Mapping[str, str]) -> None:
     """Set tags of a version, replacing those of the same key."""
     with tracker.explained(f"tag version {version} of {name!r}"):

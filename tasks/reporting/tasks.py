@@ -103,15 +103,14 @@ def _details(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]]) -> dict[s
         outputs,
         comparisons=outputs["promote"]["comparisons"],
         curves=_curves(run, outputs["search"]["study"]),
-        table=_table(run),
+        table=_table(run, outputs["evaluate"]["evaluation_run"]),
         lineage=lineage,
     )
 
 
-def _table(run: RecipeRun) -> dict[str, Any]:
-    """Per-row outputs; on a reused evaluation they stand on the run that did it."""
-    found = next(iter(_children(run, "evaluation")), None)
-    text = run.tracker.read_text(found, "outputs.json") if found else None
+def _table(run: RecipeRun, evaluation_run: str) -> dict[str, Any]:
+    """Per-row outputs; of a reused evaluation they stand on the run that did it."""
+    text = run.tracker.read_text(evaluation_run, "outputs.json")
     table: dict[str, Any] = json.loads(text) if text else {"columns": [], "data": []}
     return table
 
@@ -120,13 +119,13 @@ def _curves(run: RecipeRun, study: Mapping[str, Any]) -> dict[str, list[tuple[in
     metric = f"validation_{run.recipe.evaluation.metric}"
     curves = {}
     for trial in study["trials"]:
-        for child in _children(run, trial["name"])[:1]:
+        for child in _children(run, trial["name"], study["study_name"])[:1]:
             history = run.tracker.client.get_metric_history(child, metric)
             curves[trial["name"]] = sorted({(point.step, point.value) for point in history})
     return curves
 
 
-def _children(run: RecipeRun, name: str) -> list[str]:
-    """Ids of the recipe's child runs of this name, newest first."""
-    found = run.tracker.runs(run.experiment, tags={"mlflow.runName": name})
+def _children(run: RecipeRun, name: str, identity: str) -> list[str]:
+    """Ids of the recipe's child runs of this name and identity, newest first."""
+    found = run.tracker.runs(run.experiment, tags={"mlflow.runName": name, "burnish.identity": identity})
     return [each.info.run_id for each in found]

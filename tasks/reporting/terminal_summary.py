@@ -36,12 +36,15 @@ def next_commands(summary: RunSummary) -> list[str]:
     """Three commands worth trying after this run."""
     name, version = summary.model.get("name", summary.recipe), summary.model.get("version")
     aliases = summary.model.get("aliases", [])
+    # a version without an alias is not offered for promotion: it was refused
     target = f"{name}@{aliases[0]}" if aliases else f"{name}/{version}"
     predict = f'burnish predict --model {target} "your text"' if version else f"burnish preview --recipe {name}"
     return [
         predict,
         f"burnish show {summary.recipe} --json",
-        f"burnish history {summary.recipe}" if aliases else f"burnish promote {name}/{version} --reason '…'",
+        f"burnish history {summary.recipe}"
+        if aliases
+        else f"burnish finetune --recipe {summary.recipe} search.trials=20",
     ]
 
 
@@ -55,7 +58,7 @@ def _options_table(summary: RunSummary) -> Table:
     for row in sorted(summary.options, key=lambda option: option.value, reverse=True):
         style = "bold" if row.kind in ("candidate", "champion") else ""
         cells = (f"{row.value:.3f}", f"{row.low:.3f} – {row.high:.3f}", str(row.n), _bar(row))
-        table.add_row(shortened(row.name, 40), *cells, style=style)
+        table.add_row(Text(shortened(row.name, 40)), *cells, style=style)
     return table
 
 

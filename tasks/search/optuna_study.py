@@ -207,3 +207,8 @@ def _pruner(search: Search) -> optuna.pruners.BasePruner:
     if search.pruner == "none":
         return optuna.pruners.NopPruner()
     return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=search.reduction_factor)
+
+
+def delete_study(study_name: str, study_url: str) -> None:
+    """Forget a study, so that the next run begins it anew."""
+    optuna.delete_study(study_name=study_name, storage=study_url)

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from prefect import task
 from configs.schema import Template
 from tasks.inference.options import Decoding
 from tasks.models.tasks import open_worker, precision_of
+from tasks.storage.durable import is_valid_directory
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun
 from tasks.training.arguments import TrainArguments
@@ -46,6 +48,7 @@ def search_identity(run: RecipeRun, snapshot: str, base: str, template: dict[str
 def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[str, Any]) -> dict[str, Any]:
     """Run the study, or go on with it; the trials are child runs in MLflow."""
     from tasks.search.identity import study_identity
+    from tasks.search.optuna_study import delete_study
     from tasks.search.study_runner import run_study
 
     recipe = run.recipe
@@ -68,15 +71,21 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
 
             yield train
 
-    result = run_study(
+    study = partial(
+        run_study,
         study_name=study_name,
         study_url=run.settings.study_url,
         search=recipe.search,
         training=recipe.training,
         seed=recipe.seed,
         open_trainer=open_trainer,
-        callbacks=_mlflow_callbacks(run, snapshot),
+        callbacks=_mlflow_callbacks(run, snapshot, study_name),
     )
+    result = study()
+    if not is_valid_directory(run.settings.adapters / result.adapter):
+        log.warning("  the candidate's adapter is gone or damaged: the study is done anew")
+        delete_study(study_name, run.settings.study_url)
+        result = study()
     shutil.rmtree(checkpoints, ignore_errors=True)  # every trial is on record, none will be resumed
     return {"candidate": result.adapter, "template": template, "study": result.to_json()}
 
@@ -128,7 +137,7 @@ def _labels(run: RecipeRun, snapshot: str) -> tuple[str, ...] | None:
     return read_snapshot(run.settings.snapshots, snapshot).labels
 
 
-def _mlflow_callbacks(run: RecipeRun, snapshot: str) -> TrialCallbacks:
+def _mlflow_callbacks(run: RecipeRun, snapshot: str, study_name: str) -> TrialCallbacks:
     """Each trial is a child run: parameters, curves by step, how it ended."""
     from tasks.search.study_runner import TrialCallbacks
     from tasks.tracking.mlflow_runs import MetricRow
@@ -139,7 +148,7 @@ def _mlflow_callbacks(run: RecipeRun, snapshot: str) -> TrialCallbacks:
 
     def child_of(name: str) -> str:
         if name not in children:
-            children[name] = tracker.child(run.run_id, name, tags={"burnish.role": "trial"})
+            children[name] = tracker.child(run.run_id, name, tags={"burnish.role": "trial"}, identity=study_name)
         return children[name]
 
     def on_started(request: TrialRequest) -> None:

@@ -20,9 +20,11 @@ _TEMPORARY = ".tmp-"
 
 
 def make_private_directory(path: Path) -> Path:
-    """Create `path` and its parents with mode 0700 and return it."""
+    """Create `path`, and those of its parents that aren't there, with mode 0700, and return it."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in reversed([each for each in (path, *path.parents) if not each.exists()]):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise _storage_error("create", path, error) from error
     return path

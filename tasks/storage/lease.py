@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,27 @@ def recipe_lease(home: Path, recipe_name: str) -> Iterator[None]:
             raise LeaseHeld(_held_message(path, recipe_name)) from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "since": datetime.now(UTC).isoformat()}).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def home_in_use(home: Path, *, when_alone: Callable[[], object]) -> Iterator[None]:
+    """Tell other processes that this home is at work; `when_alone` is called first if no other process is.
+
+    What a dead process left behind may be swept away only then: to one recipe another one's half-written
+    directories look the same.
+    """
+    path = make_private_directory(home / "leases") / ".home.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            when_alone()
+        except BlockingIOError:
+            pass  # another recipe is at work here; the next command that is alone sweeps
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield
     finally:
         os.close(descriptor)

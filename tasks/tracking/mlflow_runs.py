@@ -38,6 +38,7 @@ from tasks.tracking.mlflow_database import artifact_root, prepare_store, shown
 
 KIND = "burnish.kind"
 RECIPE_DIGEST = "burnish.recipe_digest"
+CHILD_IDENTITY = "burnish.identity"
 _DATASET_DIGEST_LENGTH = 36
 
 
@@ -121,10 +122,20 @@ class Tracker:
         self.log_params(run.info.run_id, params)
         return str(run.info.run_id)
 
-    def child(self, parent: str, name: str, *, tags: Mapping[str, str]) -> str:
-        """Return the child run `name` of `parent`, continued if it is there already, so that it is there once."""
+    def child(self, parent: str, name: str, *, tags: Mapping[str, str], identity: str = "") -> str:
+        """Return the child run `name` of `parent`, continued if it is there already, so that it is there once.
+
+        Args:
+            parent: run id.
+            name: of the child.
+            tags: set on it.
+            identity: of the stage or study that it belongs to; one of another identity is another child, since a
+                parent goes on after its data changed, and MLflow refuses to change a logged param.
+        """
         experiment = self.run(parent).info.experiment_id
-        for run in self.runs(experiment, tags={MLFLOW_PARENT_RUN_ID: parent, MLFLOW_RUN_NAME: name}):
+        tags = {**tags, CHILD_IDENTITY: identity}
+        wanted = {MLFLOW_PARENT_RUN_ID: parent, MLFLOW_RUN_NAME: name, CHILD_IDENTITY: identity}
+        for run in self.runs(experiment, tags=wanted):
             self._reopen(run)
             self.set_tags(run.info.run_id, tags)
             return str(run.info.run_id)

@@ -9,12 +9,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from configs.errors import ServerError
-from tasks.storage.durable import make_private_directory
+from tasks.storage.durable import digest_of, make_private_directory
 from tasks.storage.processes import spawn, stop
 
 _STARTUP_SECONDS = 90.0
@@ -50,8 +50,13 @@ def prefect_server(home: Path, api_url: str | None) -> Iterator[str]:
             stop(process, grace_seconds=_STOP_SECONDS)
 
 
-def close_dead_flow_runs(tag: str, *, alive: str | None) -> int:
-    """Mark as Crashed what carries `tag` and still counts as running though its process is dead; return how many.
+def run_tags(recipe_name: str, home: Path) -> list[str]:
+    """Tags of every Prefect run of a recipe in a home: another home's runs of an equal recipe are another's."""
+    return [f"recipe:{recipe_name}", f"home:{digest_of(str(home))[:12]}"]
+
+
+def close_dead_flow_runs(tags: Sequence[str], *, alive: str | None) -> int:
+    """Mark as Crashed what carries `tags` and still counts as running though its process is dead; return how many.
 
     Only the holder of the recipe's lease may call this. `alive` is the id of the caller's own flow run.
     """
@@ -59,7 +64,7 @@ def close_dead_flow_runs(tag: str, *, alive: str | None) -> int:
     from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
     from prefect.states import Crashed
 
-    unfinished = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}, "tags": {"all_": [tag]}}
+    unfinished = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}, "tags": {"all_": list(tags)}}
     crashed = Crashed(message="its process is gone; closed by the next run of the recipe")
     with get_client(sync_client=True) as client:
         flow_runs = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(unfinished))

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.schema import Recipe
-from configs.settings import Settings
+from configs.settings import Settings, settings_from
 from tasks.storage.durable import make_private_directory, remove_leftovers
-from tasks.storage.lease import recipe_lease
+from tasks.storage.lease import home_in_use, recipe_lease
 from tasks.tracking.stage_ledger import StageRecord, find_stage, record_stage
 
 if TYPE_CHECKING:
@@ -28,12 +28,16 @@ class RecipeRun:
     """The recipe at work: small and serialisable, so that Prefect can show it and another machine resolve it."""
 
     recipe: Recipe
-    settings: Settings
     project_root: Path
     experiment: str
     """MLflow experiment id."""
     run_id: str
     """MLflow id of the parent run."""
+
+    @property
+    def settings(self) -> Settings:
+        """Places and URLs, read where they are used: a URL may hold a password, and Prefect shows parameters."""
+        return settings_from(project_root=self.project_root)
 
     @property
     def tracker(self) -> Tracker:
@@ -70,8 +74,10 @@ def open_recipe_run(recipe: Recipe, settings: Settings, *, project_root: Path) -
     from tasks.tracking.mlflow_runs import recipe_digest
 
     make_private_directory(settings.home)
-    with recipe_lease(settings.home, recipe.name):
-        remove_leftovers(settings.home)
+    with (
+        recipe_lease(settings.home, recipe.name),
+        home_in_use(settings.home, when_alone=lambda: remove_leftovers(settings.home)),
+    ):
         tracker = tracker_at(settings)
         experiment = tracker.experiment(recipe.name)
         resolved = recipe.model_dump(mode="json")
@@ -79,14 +85,12 @@ def open_recipe_run(recipe: Recipe, settings: Settings, *, project_root: Path) -
             experiment, recipe_digest=recipe_digest(resolved), params=resolved, run_name=recipe.name
         )
         tracker.close_leftovers(experiment, keep=parent)
-        run = RecipeRun(recipe, settings, project_root, experiment, parent)
+        run = RecipeRun(recipe, project_root, experiment, parent)
         try:
             yield run
-        except Exception:
-            tracker.finish(parent, "FAILED")
-            raise
-        except BaseException:
-            tracker.finish(parent, "KILLED")
+        except BaseException as error:
+            tracker.close_leftovers(experiment, keep=parent)
+            tracker.finish(parent, "FAILED" if isinstance(error, Exception) else "KILLED")
             raise
         tracker.finish(parent, "FINISHED")
 

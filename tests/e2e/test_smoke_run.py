@@ -46,7 +46,7 @@ def test_the_report_is_one_file_without_scripts_or_addresses(finished: Installat
 
 def test_state_is_private(finished: Installation) -> None:
     assert stat.S_IMODE(finished.home.stat().st_mode) == 0o700
-    for path in finished.home.rglob("*.parquet"):
+    for path in [*finished.home.rglob("*.parquet"), finished.home / "mlflow.db", finished.home / "optuna.db"]:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
