@@ -181,8 +181,8 @@ class Baseline(Section):
 
     classical: bool = True
     """TF-IDF with a linear model, where the recipe has a closed label set."""
-    shots: tuple[Annotated[int, Field(ge=0, le=256)], ...] = Field(default=(0, 4, 8), min_length=1)
-    """Numbers of examples in the prompt; 0 is zero-shot."""
+    shots: tuple[Annotated[int, Field(ge=0, le=256)], ...] = (0, 4, 8)
+    """Numbers of examples in the prompt; 0 is zero-shot, none at all leaves prompts out."""
     strategies: tuple[Literal["random", "balanced", "nearest"], ...] = Field(
         default=("random", "balanced", "nearest"), min_length=1
     )

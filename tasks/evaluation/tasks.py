@@ -56,7 +56,7 @@ def count_look(run: RecipeRun, candidate: Option, champion: Incumbent | None) ->
     fractions are nudged, most test rows were looked at before.
     """
     from tasks.data.splitting import has_own_split
-    from tasks.tracking.test_looks import spend_look
+    from tasks.tracking.looks import spend_look
 
     data = run.recipe.data
     own = has_own_split(data)
