@@ -28,7 +28,7 @@ class Installation:
         shell = 'BURNISH_KILL_PID=$$ exec "$0" -m flows "$@"'
         return subprocess.Popen(
             ["/bin/sh", "-c", shell, sys.executable, *arguments],
-            env={**os.environ, **self.environment, "BURNISH_HOME": str(self.home), **environment},
+            env={**clean_environment(), **self.environment, "BURNISH_HOME": str(self.home), **environment},
             cwd=PROJECT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -59,3 +59,8 @@ class Installation:
     def copy_to(self, home: Path) -> Installation:
         shutil.copytree(self.home, home)
         return Installation(home, self.environment)
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what libraries put there while other tests ran in this process."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "BURNISH_", "PREFECT_"))}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.installation import PROJECT
+from tests.e2e.installation import PROJECT, clean_environment
 
 LOOPBACK_ONLY = """
 import fcntl, os, socket, struct, sys
@@ -31,8 +30,7 @@ def namespaces_work() -> bool:
 
 @pytest.mark.slow
 def test_the_smoke_recipe_needs_no_network(tmp_path: Path) -> None:
-    environment = {**os.environ, "BURNISH_HOME": str(tmp_path / "home")}
-    environment.pop("PREFECT_API_URL", None)
+    environment = {**clean_environment(), "BURNISH_HOME": str(tmp_path / "home")}
     trace = tmp_path / "trace.txt"
     if namespaces_work():
         command = ["unshare", "-rn", sys.executable, "-c", LOOPBACK_ONLY, *SMOKE]

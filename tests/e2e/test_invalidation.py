@@ -24,7 +24,7 @@ def redone(installation: Installation, *overrides: str) -> list[str]:
     [
         ("promotion.max_slice_loss=0.2", ["promote"]),
         ("search.trials=3", ["search", "evaluate", "promote"]),
-        ("validation.overrides={emails: stop}", ["validate"]),
+        ("validation.overrides={email_addresses: stop}", ["validate"]),
         ("training.lora_alpha=16", ["search", "evaluate", "register", "promote"]),
         ("data.source.options={count: 243}", ALL),
         ("base.seed=1", ALL[1:]),

@@ -1,5 +1,5 @@
-from tasks.tracking.mlflow_runs import Tracker
 from tasks.tracking.looks import spend_look
+from tasks.tracking.mlflow_runs import Tracker
 
 LINEAGE = {"salt": "", "group_by": "category"}
 
