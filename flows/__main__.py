@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from configs.environment import set_private_switches, use_home
 from configs.errors import BurnishError
 from tasks.reporting.terminal_text import printable
+from tasks.storage.interrupts import remember_interrupts
 
 if TYPE_CHECKING:
     from configs.schema import Recipe
@@ -24,6 +25,7 @@ _STAGES = ("prepare", "validate", "baseline", "search", "evaluate")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command and return the exit status: 0 done, 1 a check failed or a bug, 2 bad input, 130 stopped."""
+    remember_interrupts()
     os.umask(0o077)  # the libraries write private data too
     set_private_switches()  # before any library is imported: Prefect reads its switches then
     options = _parser().parse_args(arguments)

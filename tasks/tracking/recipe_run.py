@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from configs.schema import Recipe
 from configs.settings import Settings, settings_from
 from tasks.storage.durable import make_private_directory, remove_leftovers
+from tasks.storage.interrupts import raise_if_interrupted
 from tasks.storage.lease import home_in_use, recipe_lease
 from tasks.tracking.stage_ledger import StageRecord, find_stage, record_stage
 
@@ -113,6 +114,7 @@ def run_stage(
         still_there: whether the directories that recorded outputs name can be resolved; if not, the work is redone.
     """
     level = logging.DEBUG if "/" in name else logging.INFO  # parts of a stage are told by the stage
+    raise_if_interrupted()
     found = find_stage(run.tracker, run.experiment, name=name, identity=identity)
     if found is not None and still_there(found.outputs):
         log.log(level, "%s: unchanged, reused", name)
