@@ -31,11 +31,11 @@ def prefect_server(home: Path, api_url: str | None) -> Iterator[str]:
     Raises:
         ServerError: `api_url` does not answer, or the temporary server does not start.
     """
+    make_private_directory(home / "prefect")
     if api_url is not None:
         _require_healthy(api_url)
         yield api_url
         return
-    make_private_directory(home / "prefect")
     log = home / "prefect" / "server.log"
     with log.open("wb") as output:
         port = _free_port()

@@ -113,6 +113,7 @@ def test_ctrl_c_is_tidy(installation: Installation) -> None:
     command.send_signal(signal.SIGINT)
     _, errors = command.communicate(timeout=60)
 
-    assert command.returncode == 130, errors
+    # Python ends by the signal itself where the interrupt passed through code made from a string
+    assert command.returncode in (130, -signal.SIGINT), errors
     assert "the same command goes on from here" in errors
     assert_no_process_is_left(installation)
