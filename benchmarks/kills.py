@@ -1,7 +1,8 @@
 """Kill the smoke recipe at every durable write and at random moments; the same command must finish it the same way.
 
-`python -m benchmarks.kills` goes through all of it (hours on two cores); `--points 10 --moments 5` takes an even sample
-of the durable writes and fewer random moments. Prints a Markdown table and ends with status 1 if any run differs.
+`python -m benchmarks.kills` kills one run in succession at every durable write (each command goes on until the next
+one), then fresh runs at a sample of the writes and at random moments. `--points` and `--moments` say how many of each.
+Prints a Markdown table and ends with status 1 if any run differs.
 """
 
 from __future__ import annotations
@@ -44,19 +45,36 @@ def outcome(installation: Installation, expected: dict[str, Any]) -> str:
     return "same" if found == expected else f"differs: {[key for key in found if found[key] != expected[key]]}"
 
 
+def killed_in_succession(installation: Installation, expected: dict[str, Any]) -> tuple[int, str]:
+    """Kill each command at the first durable write that no earlier one was killed at, until one gets through."""
+    log = installation.home.with_suffix(".kills")
+    log.touch()
+    while (done := installation.smoke(BURNISH_KILL_NEXT=str(log))).returncode == -signal.SIGKILL:
+        print(f"  {log.read_text().split()[-1]}", file=sys.stderr, flush=True)
+    kills = len(log.read_text().split())
+    if done.returncode:
+        return kills, f"exit {done.returncode}: {done.stderr.strip().splitlines()[-1]}"
+    return kills, outcome(installation, expected)
+
+
 def main() -> int:
     """Run the sweep; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--points", type=int, default=None, help="durable writes to try (default: all)")
-    parser.add_argument("--moments", type=int, default=20, help="random moments to try")
+    parser.add_argument("--points", type=int, default=10, help="fresh runs killed at a durable write (default 10)")
+    parser.add_argument("--moments", type=int, default=20, help="fresh runs killed at a random moment (default 20)")
+    parser.add_argument("--no-succession", action="store_true", help="leave out the run killed at every write")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, prefect_server(Path(name), None) as url:
         scratch = Path(name)
         points, expected, seconds = durable_writes(scratch, url)
-        step = max(1, len(points) // options.points) if options.points else 1
         print(f"{len(points)} durable writes in a run of {seconds:.0f} s\n\n| killed at | outcome |\n|---|---|")
         failures = 0
-        for number, point in enumerate(points[::step]):
+        if not options.no_succession:
+            installation = Installation(scratch / "succession", {"PREFECT_API_URL": url})
+            kills, found = killed_in_succession(installation, expected)
+            failures += report(f"{kills} durable writes in succession", found, reached=kills > len(points) // 2)
+        sample = points[:: max(1, len(points) // options.points)][: options.points] if options.points else []
+        for number, point in enumerate(sample):
             installation = Installation(scratch / f"point-{number}", {"PREFECT_API_URL": url})
             killed = installation.smoke(BURNISH_KILL_AT=point)
             failures += report(point, outcome(installation, expected), reached=killed.returncode == -9)

@@ -34,18 +34,25 @@ _DEFAULTS = {
 }
 
 
-def set_private_switches(environment: MutableMapping[str, str] | None = None) -> None:
-    """Set every switch, over what the user's shell says, and the defaults where nothing else is asked."""
+def set_private_switches(environment: MutableMapping[str, str] | None = None) -> dict[str, str]:
+    """Set every switch, over what the user's shell says, and the defaults where nothing else is asked.
+
+    Returns:
+        The switches that the shell had set to something else, with what it said.
+    """
     environment = os.environ if environment is None else environment
+    overridden = {key: environment[key] for key, value in SWITCHES.items() if environment.get(key, value) != value}
     environment.update(SWITCHES)
     for key, value in _DEFAULTS.items():
         environment.setdefault(key, value)
     for hijacker in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
         environment.pop(hijacker, None)
+    return overridden
 
 
 def use_home(home: Path, environment: MutableMapping[str, str] | None = None) -> None:
     """Keep what libraries write (Prefect's profile and database, caches) below `home`."""
     environment = os.environ if environment is None else environment
     environment.setdefault("PREFECT_HOME", str(home / "prefect"))
+    environment.setdefault("MPLCONFIGDIR", str(home / "cache" / "matplotlib"))
     environment.setdefault("HF_HOME", str(home / "cache" / "huggingface"))

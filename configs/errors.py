@@ -9,7 +9,9 @@ BurnishError
 ├── RegistryError          a model version or an alias that isn't there, or may not move
 ├── StorageError           a full disk, a read-only home, a damaged file of our own
 ├── ServerError            MLflow, Prefect or a database that isn't there, is locked or of another schema
-└── LeaseHeld              another process works on this recipe
+├── LeaseHeld              another process works on this recipe
+├── JobFailed              a worker's job raised an error           (tasks.models.worker)
+└── WorkerDied             a worker ended before its job was done   (tasks.models.worker)
 """
 
 

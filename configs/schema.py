@@ -300,8 +300,11 @@ class Search(Section):
             if key not in SEARCHABLE:
                 raise ValueError(f"space.{key} is not a training field; allowed: {', '.join(sorted(SEARCHABLE))}")
             ends = values.choices if isinstance(values, Choices) else (values.low, values.high)
-            for value in ends:
-                Training.model_validate({key: _as_field_type(key, value)})
+            for end in ends:
+                value = _as_field_type(key, end)
+                # a micro-batch is held against the batch of each trial, not against the default one
+                batch = {"batch_size": value} if key == "micro_batch_size" else {}
+                Training.model_validate({**batch, key: value})
         return self
 
 
@@ -322,6 +325,8 @@ class Evaluation(Section):
     """Slices of the per-slice table: `label`, `length`, or a metadata column."""
     max_new_tokens: int = Field(default=32, ge=1, le=4096)
     """Longest generated answer, in tokens."""
+    batch_tokens: int = Field(default=8192, ge=64)
+    """Tokens answered at once, padding included; more is faster until memory runs out."""
     latency_records: int = Field(default=24, ge=5)
     """Test records answered one at a time to measure latency."""
     bootstrap_resamples: int = Field(default=2000, ge=200)
@@ -366,6 +371,8 @@ class Promotion(Section):
     """Test records compared between trainer and registered model."""
     parity_tolerance: float = Field(default=0.5, gt=0)
     """Largest allowed difference of a logit; in bf16 one model's own batch 1 and batch n differ by up to 0.25."""
+    parity_batch_size: int = Field(default=8, ge=2)
+    """Records at once in the second comparison; the first takes one at a time."""
 
 
 class Recipe(Section):

@@ -48,6 +48,11 @@ class Settings:
         return self.home / "answers"
 
     @property
+    def references(self) -> Path:
+        """`<digest>/`: what the trainer's own model says to the records of a parity check."""
+        return self.home / "references"
+
+    @property
     def quarantine(self) -> Path:
         """`<snapshot digest>-<suite>/`: rows that a rule stopped or dropped."""
         return self.home / "quarantine"

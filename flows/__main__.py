@@ -27,8 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command and return the exit status: 0 done, 1 a check failed or a bug, 2 bad input, 130 stopped."""
     remember_interrupts()
     os.umask(0o077)  # the libraries write private data too
-    set_private_switches()  # before any library is imported: Prefect reads its switches then
+    overridden = set_private_switches()  # before any library is imported: Prefect reads its switches then
     options = _parser().parse_args(arguments)
+    options.overridden_switches = overridden
     _log_to_terminal(debug=options.debug)
     try:
         return int(options.command(options))
@@ -51,9 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _finetune(options: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from configs.requests import FinetuneRequest
     from tasks.tracking.prefect_server import prefect_server, run_tags
 
-    recipe, settings, root = _load(options)
+    recipe, settings, _ = _load(options)
+    request = FinetuneRequest(recipe=str(options.recipe), overrides=tuple(options.overrides), until=options.until)
     _show_terms(recipe)
     with prefect_server(settings.home, settings.prefect_api_url):
         from prefect import tags
@@ -61,7 +64,7 @@ def _finetune(options: argparse.Namespace) -> int:
         from flows.finetune import finetune
 
         with tags(*run_tags(recipe.name, settings.home)):
-            summary = finetune(recipe, root, until=options.until)
+            summary = finetune(request)
     if summary is None:
         return 0
     from tasks.reporting.terminal_summary import print_summary
@@ -132,7 +135,7 @@ def _show(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from tasks.reporting.doctor import examine
 
-    findings = examine(_existing(options, must_exist=False)[1])
+    findings = examine(_existing(options, must_exist=False)[1], overridden_switches=options.overridden_switches)
     for finding in findings:
         print(finding.as_line())
     return 0 if all(finding.healthy for finding in findings) else 1
@@ -140,14 +143,12 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> tuple[Recipe, Settings, Path]:
     """Read the recipe and its settings, and send what libraries write below the recipe's home."""
-    from configs.loading import SHIPPED, load_recipe, project_root_of
+    from configs.requests import RecipeRequest
+    from configs.roots import resolve_recipe
     from configs.settings import settings_from
 
-    path = Path(options.recipe)
-    if not path.suffix and not path.exists():
-        path = SHIPPED / f"{options.recipe}.yaml"
-    root = project_root_of(path)
-    recipe = load_recipe(path, options.overrides)
+    request = RecipeRequest(recipe=options.recipe, overrides=tuple(options.overrides))
+    recipe, root = resolve_recipe(request, confined=False)
     settings = settings_from(project_root=root)
     use_home(settings.home)
     return recipe, settings, root

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal
+from collections.abc import Iterator
 
 from prefect import flow, tags
 
-from configs.schema import Recipe
+from configs.requests import FinetuneRequest
 from configs.settings import settings_from
 from flows.baseline import baseline
 from flows.evaluate import evaluate
@@ -20,39 +19,36 @@ from tasks.models.tasks import resolve_base, shared_workers
 from tasks.reporting.summary import RunSummary
 from tasks.reporting.tasks import write_report
 from tasks.tracking.prefect_server import run_tags
-from tasks.tracking.recipe_run import open_recipe_run
-from tasks.tracking.tasks import close_dead_runs
-
-Stage = Literal["prepare", "validate", "baseline", "search", "evaluate"]
-"""Where a run may end early."""
+from tasks.tracking.recipe_run import RecipeRun, open_recipe_run
+from tasks.tracking.stage_ledger import StageRecord
+from tasks.tracking.tasks import close_dead_runs, name_flow_run, read_recipe
 
 
-@flow(name="finetune", flow_run_name="{recipe.name}")
-def finetune(recipe: Recipe, project_root: Path, until: Stage | None = None) -> RunSummary | None:
-    """Prepare, validate, baseline, search, evaluate, register, promote, report; finished stages are reused.
-
-    `until` ends the run after that stage; then there is no summary.
-    """
+@flow(name="finetune", flow_run_name="{request.recipe}")
+def finetune(request: FinetuneRequest) -> RunSummary | None:
+    """Prepare, validate, baseline, search, evaluate, register, promote, report; finished stages are reused."""
+    recipe, project_root = read_recipe(request)
     settings = settings_from(project_root=project_root)
     opened = open_recipe_run(recipe, settings, project_root=project_root)
     with opened as run, shared_workers(), tags(*run_tags(recipe.name, settings.home)):
         close_dead_runs(recipe.name, settings.home)
         base = resolve_base(run)
-        prepared = prepare(run)
-        if until == "prepare":
-            return None
-        checked = validate(run, prepared, base)
-        if until == "validate":
-            return None
-        cheaper = baseline(run, checked, base)
-        if until == "baseline":
-            return None
-        study = search(run, checked, cheaper, base)
-        if until == "search":
-            return None
-        scores = evaluate(run, checked, cheaper, study, base)
-        if until == "evaluate":
-            return None
-        version = register(run, checked, study, base)
-        decision = promote(run, checked, scores, version)
-        return write_report(run, [prepared, checked, cheaper, study, scores, version, decision])
+        records = []
+        for record in _stages(run, base):
+            records.append(record)
+            if record.name == "validate":
+                name_flow_run(recipe.name, snapshot=record.outputs["snapshot"])
+            if record.name == request.until:
+                return None
+        return write_report(run, records)
+
+
+def _stages(run: RecipeRun, base: str) -> Iterator[StageRecord]:
+    """Each stage when the one before it is done."""
+    yield (prepared := prepare(run))
+    yield (checked := validate(run, prepared, base))
+    yield (cheaper := baseline(run, checked, base))
+    yield (study := search(run, checked, cheaper, base))
+    yield (scores := evaluate(run, checked, cheaper, study, base))
+    yield (version := register(run, checked, study, base))
+    yield promote(run, checked, scores, version)

@@ -109,12 +109,15 @@ def trainer_reference(
     from tasks.inference.reference import REFERENCE_FILE, logits
     from tasks.models.loading import load_base
 
-    option = Option("candidate", "candidate", package.template, adapter=package.adapter.name)
+    option = Option(
+        "candidate", "candidate", package.template, decoding=package.decoding, adapter=package.adapter.name
+    )  # fmt: skip
     arguments = {
         "option": option_as_json(option),
         "snapshots": str(trained.home / "snapshots"),
         "snapshot": trained.snapshot,
         "record_ids": [record.record_id for record in records],
+        "labels": package.labels,
         "max_new_tokens": package.max_new_tokens,
         "batch_token_budget": 400,
         "top_tokens": 300,

@@ -113,7 +113,7 @@ def answer_with_classifier(run: RecipeRun, snapshot: str, option: Option) -> dic
             seed=run.recipe.seed,
             latency_records=run.recipe.evaluation.latency_records,
         )
-        return {"answers": write_answers(answers, run.settings.answers), "peak_rss_mb": 0.0}
+        return {"answers": write_answers(answers, run.settings.answers)}
 
     inputs = {"option": option_key(option), "snapshot": snapshot, "seed": run.recipe.seed}
     inputs["latency_records"] = run.recipe.evaluation.latency_records

@@ -133,7 +133,6 @@ def build_scorecards(
         "look": look,
         "champion_version": champion.version if champion else None,
         "answers": {name: values["answers"] for name, values in found.items()},
-        "peak_rss_mb": max((float(values["peak_rss_mb"]) for values in found.values()), default=0.0),
     }
 
 

@@ -18,6 +18,7 @@ from tasks.data.records import Record
 from tasks.data.snapshots import read_snapshot
 from tasks.inference.answering import longest_prompt, option_active, pad_token_id
 from tasks.inference.decoding import generate
+from tasks.inference.label_scoring import score_labels
 from tasks.inference.options import Option
 from tasks.inference.prompts import PromptWriter
 from tasks.inference.row_context import NO_PREFIX
@@ -33,13 +34,15 @@ class ReferenceArguments(Section):
     """What the job `logits` is asked to do. The parent builds it and sends `model_dump(mode="json")`."""
 
     option: Option
-    """The candidate; it is decoded by generating, whatever its own decoding."""
+    """The candidate; it is decoded by generating, and by label scoring too if that is its own decoding."""
     snapshots: Path
     """Directory of the snapshots."""
     snapshot: str
     """Which snapshot."""
     record_ids: tuple[str, ...] = Field(min_length=1)
     """Which of its records."""
+    labels: tuple[str, ...] | None
+    """The closed label set; None: open generation."""
     max_new_tokens: int = Field(gt=0)
     """Longest answer."""
     batch_token_budget: int = Field(gt=0)
@@ -76,7 +79,8 @@ def logits(loaded: LoadedBase, arguments: dict[str, Any], report: Callable[[dict
 
     The file holds `record_ids`, and for both runs, `_1` and `_n`: `tokens` [records, steps] (`NO_TOKEN` after the
     end, the end token itself left out), `best_two` [records, steps, 2], the two largest logits of each step that was
-    run, and `top_ids`, `top_logits` [records, top_tokens], the largest logits of the first step.
+    run, and `top_ids`, `top_logits` [records, top_tokens], the largest logits of the first step. Where the option
+    scores labels, `label_scores` [records, labels] are the log-probabilities of `labels`.
 
     Args:
         loaded: the base; it is left as it was.
@@ -101,6 +105,12 @@ def logits(loaded: LoadedBase, arguments: dict[str, Any], report: Callable[[dict
         for run, token_budget in (("1", 1), ("n", task.batch_token_budget)):
             arrays |= _decoded(loaded, prompts, task, run=run, stop_ids=stop_ids, token_budget=token_budget)
             report({"done": len(records), "total": len(records)})
+        if task.option.decoding == "label_scoring" and task.labels:
+            arrays["label_scores"] = score_labels(
+                loaded.model, prompts,
+                label_ids=[writer.label_ids(records[0], label) for label in task.labels],
+                pad_id=pad_token_id(loaded), token_budget=task.batch_token_budget,
+            )  # fmt: skip
     return {"reference": _store(arrays, task.references), "records": len(records)}
 
 

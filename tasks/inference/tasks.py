@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("burnish")
 
-_TOKEN_BUDGET = 8192
 _LIBRARIES = ("torch", "transformers", "peft", "scikit-learn")
 
 
@@ -43,8 +42,7 @@ def answer_with_model(
             nonlocal worker
             worker = worker or stack.enter_context(open_worker(run, base, slot=0, slots=1))
             arguments = _arguments(run, snapshot, option, split=split, limit=limit)
-            reply = worker.run("tasks.inference.jobs:answer", arguments)
-            return {**reply, "peak_rss_mb": worker.peak_rss_mb}
+            return worker.run("tasks.inference.jobs:answer", arguments)
 
         for option in options:
             log.info("  %s on %s", option.name, split)
@@ -85,5 +83,5 @@ def _arguments(run: RecipeRun, snapshot: str, option: Option, *, split: SplitNam
         "answers": str(run.settings.answers),
         "adapters": str(run.settings.adapters),
         "seed": run.recipe.seed,
-        "token_budget": _TOKEN_BUDGET,
+        "token_budget": run.recipe.evaluation.batch_tokens,
     }

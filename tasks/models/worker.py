@@ -72,7 +72,6 @@ class ModelWorker:
         self._base = {"base_directory": str(base_directory), "precision": precision, "device": device}
         self._threads = threads
         self._channel: _Channel | None = None
-        self._peak_rss_mb = 0.0
 
     def __enter__(self) -> Self:
         self._open()
@@ -82,11 +81,6 @@ class ModelWorker:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    @property
-    def peak_rss_mb(self) -> float:
-        """Largest resident memory of the worker's processes so far, in MiB; known after each job."""
-        return self._peak_rss_mb
 
     @property
     def process_id(self) -> int | None:
@@ -118,7 +112,6 @@ class ModelWorker:
         except BaseException:
             self.close()  # whatever happened, the other side is in the middle of something
             raise
-        self._peak_rss_mb = max(self._peak_rss_mb, float(reply["peak_rss_mb"]))
         if reply["type"] == "result":
             return dict(reply["value"])
         _LOGGER.debug("job %s failed in the worker:\n%s", job, reply["traceback"])

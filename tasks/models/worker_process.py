@@ -2,7 +2,7 @@
 
 Requests (one JSON object a line): first the base to load {base_directory, precision, device, threads}, then jobs
 {job, arguments}; after each report {go_on}. Replies: {type: report, values}, and one per job of {type: result, value},
-{type: failed, reason, kind, traceback, usable} or, once, {type: unloadable, ...}; all but reports carry peak_rss_mb.
+{type: failed, reason, kind, traceback, usable} or, once, {type: unloadable, ...}.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _run(
         json.dumps(value)
     except Exception as error:
         return {**_failure(error), "usable": not carries_adapter(loaded)}
-    return {"type": "result", "value": value, "peak_rss_mb": peak_rss_mb()}
+    return {"type": "result", "value": value}
 
 
 def _find(name: str) -> Job:
@@ -101,19 +101,7 @@ def _failure(error: Exception) -> dict[str, Any]:
         "reason": text if isinstance(error, BurnishError) and text else f"{kind}: {text}",
         "kind": kind,
         "traceback": "".join(traceback.format_exception(error)),
-        "peak_rss_mb": peak_rss_mb(),
     }
-
-
-def peak_rss_mb() -> float:
-    """Largest resident memory of this process so far, in MiB.
-
-    From /proc, since `getrusage` also counts the process that this one was started from.
-    """
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    raise OSError("/proc/self/status has no VmHWM line")
 
 
 if __name__ == "__main__":

@@ -98,12 +98,6 @@ def alias_history(tracker: Tracker, name: str) -> list[Move]:
         return history(tracker, name)
 
 
-def finish_interrupted_moves(tracker: Tracker, name: str) -> list[Move]:
-    """End the moves that a killed process left as an intent, and return them as they ended."""
-    with _locked(tracker, name):
-        return _finish(tracker, name)
-
-
 @contextmanager
 def _settled(tracker: Tracker, name: str) -> Iterator[None]:
     """Hold the model's lock, with no move half-made and every move by hand on record."""

@@ -63,6 +63,7 @@ def check_parity(
     version: str,
     records: Sequence[Record],
     reference: Path,
+    labels: Sequence[str] | None,
     tolerance: float,
     batch_size: int,
 ) -> ParityResult:
@@ -74,6 +75,7 @@ def check_parity(
         version: which of its versions.
         records: those of the reference, in its order.
         reference: the file that the worker job `tasks.inference.reference:logits` left.
+        labels: the closed set that the version chooses from by label scoring; None: it generates.
         tolerance: largest allowed difference of a logit.
         batch_size: rows at once in the second of the two runs; the first takes one row at a time.
 
@@ -91,6 +93,7 @@ def check_parity(
         "version": version,
         "rows": [_row(record) for record in records],
         "batch_size": batch_size,
+        "labels": list(labels) if labels else None,
         "blocked": _BURNISH,
     }
     said = _ask_in_fresh_process(job, scratch=tracker.home / "parity")
@@ -100,27 +103,30 @@ def check_parity(
 
 
 def compare(expected: Arrays, said: Arrays, *, ids: Sequence[str], tolerance: float) -> ParityResult:
-    """Compare first-step logits and greedy tokens, of batch 1 and of batch n.
+    """Compare first-step logits and greedy tokens, of batch 1 and of batch n, and the labels chosen.
 
-    A record differs when a logit is off by more than the tolerance, or when its first differing token comes where the
-    trainer's two best tokens are not closer to each other than the tolerance.
+    A record differs when a logit is off by more than the tolerance, when its first differing token comes where the
+    trainer's two best tokens are not closer to each other than the tolerance, or when another label is chosen that the
+    trainer scores lower than its best by the tolerance or more.
 
     Args:
-        expected: `tokens`, `best_two`, `top_ids` and `top_logits` of both runs, as the trainer's reference has them.
-        said: `tokens` and `logits` (of the whole vocabulary) of both runs.
+        expected: `tokens`, `best_two`, `top_ids` and `top_logits` of both runs, and `label_scores` where labels are
+            scored, as the trainer's reference has them.
+        said: `tokens` and `logits` (of the whole vocabulary) of both runs, and `labels` (places in the closed set).
         ids: the records.
         tolerance: see above.
     """
     differences = np.max([_logit_differences(expected, said, run) for run in _RUNS], axis=0)
     tokens_differ = np.any([_tokens_differ(expected, said, run, tolerance=tolerance) for run in _RUNS], axis=0)
     far_off = ~(differences <= tolerance)
-    differing = tuple(record_id for record_id, bad in zip(ids, far_off | tokens_differ, strict=True) if bad)
+    bad = far_off | tokens_differ | _labels_differ(expected, said, tolerance=tolerance)
+    differing = tuple(record_id for record_id, differs in zip(ids, bad, strict=True) if differs)
     worst = float(differences.max())
     reason = f"{len(ids)} records, one at a time and in batches, logits within {worst:.4g} (allowed {tolerance:g})"
     if far_off.any():
         reason = f"logits differ by up to {worst:.4g} (allowed {tolerance:g})"
     elif differing:
-        reason = f"other tokens are chosen, though logits differ by {worst:.4g} at most (allowed {tolerance:g})"
+        reason = f"other answers are chosen, though logits differ by {worst:.4g} at most (allowed {tolerance:g})"
     return ParityResult(not differing, tolerance, worst if np.isfinite(worst) else None, differing, reason)
 
 
@@ -145,6 +151,15 @@ def _tokens_differ(expected: Arrays, said: Arrays, run: str, *, tolerance: float
     first = unequal.argmax(axis=1)
     clear = margins[np.arange(len(first)), first] >= tolerance
     return np.asarray(unequal.any(axis=1) & clear)
+
+
+def _labels_differ(expected: Arrays, said: Arrays, *, tolerance: float) -> NDArray[np.bool_]:
+    """Return for each record whether a label was chosen that the trainer scores clearly below its best."""
+    if "label_scores" not in expected:
+        return np.zeros(len(expected["tokens_1"]), dtype=np.bool_)
+    scores = expected["label_scores"]
+    chosen = np.take_along_axis(scores, said["labels"][:, None], axis=1)[:, 0]
+    return np.asarray(scores.max(axis=1) - chosen >= tolerance)
 
 
 def _widened(tokens: NDArray[Any], steps: int) -> NDArray[Any]:

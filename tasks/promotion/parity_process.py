@@ -81,6 +81,8 @@ def _answers(job: dict[str, Any]) -> dict[str, Any]:
         for place, answer in enumerate(said):
             tokens[place, : len(answer["tokens"])] = answer["tokens"]
         arrays |= {f"tokens_{run}": tokens, f"logits_{run}": np.stack([answer["logits"] for answer in said])}
+    if job["labels"]:
+        arrays["labels"] = np.array([job["labels"].index(label) for label in model.predict(rows)], dtype=np.int64)
     return arrays
 
 

@@ -23,7 +23,6 @@ log = logging.getLogger("burnish")
 
 _TOP_TOKENS = 64
 _BATCH_TOKENS = 1024
-_BATCH_ROWS = 8
 
 
 @task(name="check parity")
@@ -36,16 +35,16 @@ def check_parity(run: RecipeRun, snapshot: str, option: dict[str, Any], base: st
 
     data = read_snapshot(run.settings.snapshots, snapshot)
     records = select_records(data.split("test"), run.recipe.promotion.parity_records)
-    references = run.settings.home / "references"
     arguments = {
         "option": option,
         "snapshots": str(run.settings.snapshots),
         "snapshot": snapshot,
         "record_ids": [record.record_id for record in records],
+        "labels": data.labels,
         "max_new_tokens": run.recipe.evaluation.max_new_tokens,
         "batch_token_budget": _BATCH_TOKENS,
         "top_tokens": _TOP_TOKENS,
-        "references": str(references),
+        "references": str(run.settings.references),
         "adapters": str(run.settings.adapters),
     }
     with open_worker(run, base, slot=0, slots=1) as worker:
@@ -55,9 +54,10 @@ def check_parity(run: RecipeRun, snapshot: str, option: dict[str, Any], base: st
         run.recipe.name,
         version=version,
         records=records,
-        reference=references / reference / REFERENCE_FILE,
+        reference=run.settings.references / reference / REFERENCE_FILE,
+        labels=data.labels if option["decoding"] == "label_scoring" else None,
         tolerance=run.recipe.promotion.parity_tolerance,
-        batch_size=_BATCH_ROWS,
+        batch_size=run.recipe.promotion.parity_batch_size,
     )
     tags = {"burnish.parity": result.sentence()}
     if not result.passed:

@@ -206,11 +206,6 @@ def _registered_model(tracker: Tracker, name: str) -> RegisteredModel | None:
             raise
 
 
-def version_by_alias(tracker: Tracker, name: str, *, alias: str) -> str | None:
-    """Return the version that an alias names, or None."""
-    return aliases_of(tracker, name).get(alias)
-
-
 def set_alias(tracker: Tracker, name: str, *, alias: str, version: str | None) -> None:
     """Let an alias name a version; None takes the alias away."""
     with tracker.explained(f"move the alias {alias!r} of {name!r}"):

@@ -45,7 +45,7 @@ def register_identity(run: RecipeRun, package: AdapterPackage, snapshot: str) ->
     inputs = {
         "package": package.identity,
         "snapshot": snapshot,
-        "parity": [policy.parity_records, policy.parity_tolerance],
+        "parity": [policy.parity_records, policy.parity_tolerance, policy.parity_batch_size],
     }
     rooms = ["tasks.registry", "tasks.promotion", "tasks.inference"]
     return stage_identity("register", inputs, rooms=rooms, libraries=["mlflow", "torch", "transformers", "peft"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from configs.environment import SWITCHES
+from configs.errors import ServerError
 from configs.settings import Settings
 from tasks.models.hardware import Hardware, detect_hardware
 
@@ -38,8 +39,8 @@ class Finding:
         return line if self.healthy else f"{line}\n      {'':<14} → {self.remedy}"
 
 
-def examine(settings: Settings) -> list[Finding]:
-    """Run every check."""
+def examine(settings: Settings, *, overridden_switches: Mapping[str, str]) -> list[Finding]:
+    """Run every check; `overridden_switches` are the air-gap switches that the user's shell had set otherwise."""
     hardware = detect_hardware()
     return [
         check_python(sys.version_info[:2]),
@@ -48,9 +49,11 @@ def examine(settings: Settings) -> list[Finding]:
         *check_hardware(hardware),
         *check_demo_material(),
         Finding("data sources", True, ", ".join(sorted(entry.name for entry in entry_points(group="burnish.sources")))),
-        *check_switches(os.environ),
+        check_switches(overridden_switches),
         check_home(settings.home),
-        *check_leftovers(settings),
+        check_torn_files(settings),
+        *check_unfinished_runs(settings),
+        check_models(settings),
     ]
 
 
@@ -107,10 +110,12 @@ def check_demo_material() -> Iterator[Finding]:
             yield Finding("demo", True, f"{package} is missing; only the demo needs it (`make setup` brings it)")
 
 
-def check_switches(environment: os._Environ[str] | dict[str, str]) -> Iterator[Finding]:
-    """The air-gap and telemetry switches, as this command set them."""
-    wrong = [key for key, value in SWITCHES.items() if environment.get(key) != value]
-    yield Finding("air gap", not wrong, ", ".join(wrong) or "every switch set", "start through the `burnish` command")
+def check_switches(overridden: Mapping[str, str]) -> Finding:
+    """The air-gap and telemetry switches: `burnish` sets them itself, other commands go by the shell."""
+    found = ", ".join(f"the shell says {key}={value}" for key, value in overridden.items())
+    exports = " ".join(f"{key}={SWITCHES[key]}" for key in overridden)
+    remedy = f"`burnish` overrides them; for bare `mlflow` and `prefect` commands: export {exports}"
+    return Finding("air gap", not overridden, found or f"{len(SWITCHES)} switches set", remedy)
 
 
 def check_home(home: Path) -> Finding:
@@ -123,14 +128,39 @@ def check_home(home: Path) -> Finding:
     return Finding("home", mode == 0o700 and writable, f"{home}, mode {mode:o}", remedy)
 
 
-def check_leftovers(settings: Settings) -> Iterator[Finding]:
-    """Temporary files of killed runs, and bases and adapters that are damaged."""
+def check_torn_files(settings: Settings) -> Finding:
+    """Temporary files that killed processes left."""
+    torn = [path for path in settings.home.rglob(".tmp-*")] if settings.home.exists() else []
+    remedy = "run the recipe's command again: it sweeps them away"
+    return Finding("torn files", not torn, str(len(torn)), remedy)
+
+
+def check_unfinished_runs(settings: Settings) -> Iterator[Finding]:
+    """Runs that still count as running in MLflow though no process works on their recipe."""
+    from tasks.storage.lease import is_held
+    from tasks.tracking.recipe_run import tracker_at
+
+    if not settings.home.exists():
+        return
+    try:
+        tracker = tracker_at(settings)
+        left = [
+            experiment.name
+            for experiment in tracker.experiments()
+            if tracker.runs(experiment.experiment_id, tags={}, status="RUNNING")
+            and not is_held(settings.home, experiment.name)
+        ]
+    except ServerError as error:
+        yield Finding("mlflow", False, str(error), "see there")
+        return
+    remedy = "run the recipe's command again: it goes on with them"
+    yield Finding("killed runs", not left, ", ".join(left) or "none", remedy)
+
+
+def check_models(settings: Settings) -> Finding:
+    """Bases and adapters, and those that are damaged."""
     from tasks.storage.durable import is_valid_directory
 
-    torn = [path for path in settings.home.rglob(".tmp-*")] if settings.home.exists() else []
-    yield Finding(
-        "killed runs", not torn, f"{len(torn)} torn files", "run the recipe's command again: it sweeps them away"
-    )
     folders = [path for root in (settings.bases, settings.adapters) if root.exists() for path in root.iterdir()]
     kept = [path for path in folders if path.is_dir() and len(path.name) == 64]
     damaged = [path.name[:12] for path in kept if not is_valid_directory(path)]
@@ -140,7 +170,7 @@ def check_leftovers(settings: Settings) -> Iterator[Finding]:
         + (f"; bases {names}" if names else "")
         + (f", damaged: {', '.join(damaged)}" if damaged else "")
     )
-    yield Finding("models", not damaged, found, "delete the damaged folders and run the recipe again")
+    return Finding("models", not damaged, found, "delete the damaged folders and run the recipe again")
 
 
 def _existing_parent(path: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,7 +32,7 @@ def write_report(run: RecipeRun, stages: Sequence[StageRecord]) -> RunSummary:
         decision=_decision(outputs["promote"]["decision"]),
         model=_model(run, outputs["promote"]["version"]),
         cost=_cost(run, outputs),
-        peak_rss_mb=_peak_rss_mb(outputs),
+        peak_rss_mb=round(max(stage.peak_rss_mb for stage in stages), 1),
         run_id=run.run_id,
         report=str(path),
         details=_details(run, outputs),
@@ -80,12 +79,6 @@ def _cost(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]]) -> dict[str,
         "net_value": verdict["net_value"],
         "break_even_requests_per_month": verdict["break_even_requests_per_month"],
     }
-
-
-def _peak_rss_mb(outputs: Mapping[str, Mapping[str, Any]]) -> float:
-    """Largest resident memory of any process of the run, in MiB."""
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return round(max([own, *(float(stage.get("peak_rss_mb", 0.0)) for stage in outputs.values())]), 1)
 
 
 def _details(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

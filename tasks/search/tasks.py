@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("burnish")
 
 _LIBRARIES = ("torch", "transformers", "peft", "optuna")
-_TOKEN_BUDGET = 8192
 _LOG_EVERY_SECONDS = 10.0
 
 
@@ -113,7 +112,7 @@ def train_arguments(
         training=request.training, template=wording, snapshots=run.settings.snapshots, snapshot=snapshot,
         labels=labels, metric=recipe.evaluation.metric, decoding=decoding, seed=request.seed,
         checkpoints=checkpoints, training_key=key, adapters=run.settings.adapters,
-        max_new_tokens=recipe.evaluation.max_new_tokens, token_budget=_TOKEN_BUDGET,
+        max_new_tokens=recipe.evaluation.max_new_tokens, token_budget=recipe.evaluation.batch_tokens,
     ).model_dump(mode="json")  # fmt: skip
 
 

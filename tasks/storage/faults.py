@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from pathlib import Path
 
 _reached: Counter[str] = Counter()
 
@@ -15,14 +16,24 @@ def reach(point: str) -> None:
     With BURNISH_KILL_PID set, that process (the command that a worker belongs to) dies first, as in a power cut.
     With BURNISH_KILL_LOG set, appends the point's name to that file instead of only counting,
     so that a test can list every durable write that a run makes.
+    With BURNISH_KILL_NEXT set, dies here unless that file names the point already, and adds it to the file first: a
+    run started again and again dies at each durable write once.
     """
-    wanted, log = os.environ.get("BURNISH_KILL_AT"), os.environ.get("BURNISH_KILL_LOG")
-    if wanted is None and log is None:
+    wanted, log, killed = (os.environ.get(f"BURNISH_KILL_{what}") for what in ("AT", "LOG", "NEXT"))
+    if wanted is None and log is None and killed is None:
         return
     _reached[point] += 1
+    place = f"{point}:{_reached[point]}"
     if log is not None:
-        with open(log, "a", encoding="utf-8") as file:  # noqa: PTH123 - append of one line, atomic on POSIX
-            file.write(f"{point}:{_reached[point]}\n")
-    if wanted in (f"{point}:{_reached[point]}", point):
+        _append(log, place)
+    if killed is not None and place not in Path(killed).read_text(encoding="utf-8").split():
+        _append(killed, place)
+        wanted = place
+    if wanted in (place, point):
         for process in (int(os.environ.get("BURNISH_KILL_PID", os.getpid())), os.getpid()):
             os.kill(process, signal.SIGKILL)
+
+
+def _append(file: str, place: str) -> None:
+    with Path(file).open("a", encoding="utf-8") as lines:  # one line, atomic on POSIX
+        lines.write(f"{place}\n")

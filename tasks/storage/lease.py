@@ -38,6 +38,21 @@ def recipe_lease(home: Path, recipe_name: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_held(home: Path, recipe_name: str) -> bool:
+    """Whether a process works on the recipe now."""
+    try:
+        descriptor = os.open(home / "leases" / f"{recipe_name}.lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 @contextmanager
 def home_in_use(home: Path, *, when_alone: Callable[[], object]) -> Iterator[None]:
     """Tell other processes that this home is at work; `when_alone` is called first if no other process is.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO
 
 _PR_SET_PDEATHSIG = 1
+_KIB_PER_MIB = 1024
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -54,6 +57,28 @@ def stop(process: subprocess.Popen[bytes], *, grace_seconds: float) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
     process.wait()
+
+
+def peak_rss_mb(process_id: int | None = None) -> float:
+    """Largest resident memory so far of one process (default: this one), in MiB; 0 if it is gone.
+
+    From /proc, since `getrusage` also counts the process that this one was started from.
+    """
+    try:
+        status = Path(f"/proc/{process_id or 'self'}/status").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    sizes = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")]
+    return max(sizes, default=0) / _KIB_PER_MIB
+
+
+def family_peak_rss_mb() -> float:
+    """Largest resident memory so far of this process or of any that it started, ended or alive, in MiB."""
+    import psutil
+
+    alive = [peak_rss_mb(child.pid) for child in psutil.Process().children(recursive=True)]
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / _KIB_PER_MIB
+    return max(peak_rss_mb(), ended, *alive)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import (
     Dataset,
     DatasetInput,
+    Experiment,
     InputTag,
     Metric,
     Param,
@@ -87,6 +88,11 @@ class Tracker:
                 f"`mlflow experiments restore -x {found.experiment_id}`, or give the recipe another name"
             )
         return str(found.experiment_id)
+
+    def experiments(self) -> list[Experiment]:
+        """Return every experiment that is not deleted."""
+        with self.explained("list the experiments"):
+            return list(self.client.search_experiments())
 
     def _create_experiment(self, recipe_name: str) -> str:
         location = None if self.tracking_uri.startswith("http") else f"{artifact_root(self.home)}/{recipe_name}"

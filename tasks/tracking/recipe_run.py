@@ -16,6 +16,7 @@ from configs.settings import Settings, settings_from
 from tasks.storage.durable import make_private_directory, remove_leftovers
 from tasks.storage.interrupts import raise_if_interrupted
 from tasks.storage.lease import home_in_use, recipe_lease
+from tasks.storage.processes import family_peak_rss_mb
 from tasks.tracking.stage_ledger import StageRecord, find_stage, record_stage
 
 if TYPE_CHECKING:
@@ -122,11 +123,15 @@ def run_stage(
             return found
         return record_stage(
             run.tracker, run.run_id,
-            name=name, identity=identity, outputs=found.outputs, seconds=found.seconds, reused=True,
+            name=name, identity=identity, outputs=found.outputs,
+            seconds=found.seconds, peak_rss_mb=found.peak_rss_mb, reused=True,
         )  # fmt: skip
     log.log(level, "%s …", name)
     started = time.monotonic()
     outputs = work()
     seconds = time.monotonic() - started
     log.log(level, "%s: done in %.1f s", name, seconds)
-    return record_stage(run.tracker, run.run_id, name=name, identity=identity, outputs=outputs, seconds=seconds)
+    return record_stage(
+        run.tracker, run.run_id,
+        name=name, identity=identity, outputs=outputs, seconds=seconds, peak_rss_mb=family_peak_rss_mb(),
+    )  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasks.storage.faults import reach
@@ -29,6 +29,8 @@ class StageRecord:
     """Small JSON values: digests and run ids."""
     seconds: float
     """Time that the stage took when it was done."""
+    peak_rss_mb: float
+    """Largest resident memory of any process of the run up to the end of the stage, in MiB."""
     run_id: str
     """The recipe run on which it stands."""
     reused: bool
@@ -52,25 +54,18 @@ def record_stage(
     identity: str,
     outputs: Mapping[str, Any],
     seconds: float,
+    peak_rss_mb: float,
     reused: bool = False,
 ) -> StageRecord:
     """Write a finished (or taken over) stage to a recipe run: outputs first, the tag that commits it last."""
-    record = StageRecord(name, identity, outputs, seconds, parent, reused)
-    content = {"name": name, "identity": identity, "outputs": dict(outputs), "seconds": seconds, "reused": reused}
+    record = StageRecord(name, identity, dict(outputs), seconds, peak_rss_mb, parent, reused)
+    content = {key: value for key, value in asdict(record).items() if key != "run_id"}
     reach(f"stage:{name}:before-outputs")
     tracker.log_text(parent, json.dumps(content, sort_keys=True, ensure_ascii=False, indent=1), _path(name))
     reach(f"stage:{name}:before-commit")
     tracker.set_tags(parent, {f"{_TAG}{name}": identity})
     reach(f"stage:{name}:after-commit")
     return record
-
-
-def list_stages(tracker: Tracker, parent: str) -> list[StageRecord]:
-    """Return the stages that stand on a recipe run, by name."""
-    tags = tracker.run(parent).data.tags
-    names = sorted(key.removeprefix(_TAG) for key in tags if key.startswith(_TAG))
-    records = [_read(tracker, parent, name) for name in names]
-    return [record for record in records if record is not None and tags[f"{_TAG}{record.name}"] == record.identity]
 
 
 def _path(name: str) -> str:
@@ -84,13 +79,6 @@ def _read(tracker: Tracker, run_id: str, name: str) -> StageRecord | None:
         return None
     try:
         content = json.loads(text)
-        return StageRecord(
-            name=content["name"],
-            identity=content["identity"],
-            outputs=content["outputs"],
-            seconds=content["seconds"],
-            run_id=run_id,
-            reused=content["reused"],
-        )
-    except (ValueError, KeyError, TypeError):
+        return StageRecord(**content, run_id=run_id)
+    except (ValueError, TypeError):
         return None

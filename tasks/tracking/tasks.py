@@ -5,9 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 
 from prefect import get_run_logger, task
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 
+from configs.requests import FinetuneRequest
+from configs.roots import resolve_recipe
+from configs.schema import Recipe
 from tasks.tracking.prefect_server import close_dead_flow_runs, run_tags
+
+
+@task(name="read the recipe")
+def read_recipe(request: FinetuneRequest) -> tuple[Recipe, Path]:
+    """The recipe with what the request changes, and its project root.
+
+    What comes through a deployment (a form, a schedule, an event) may reach nothing outside the configured roots.
+    """
+    budgets = {"search.trials": request.trials, "search.minutes": request.minutes}
+    overrides = [f"{key}={value}" for key, value in budgets.items() if value is not None]
+    asked = request.model_copy(update={"overrides": (*request.overrides, *overrides)})
+    return resolve_recipe(asked, confined=deployment.id is not None)
+
+
+@task(name="name the flow run")
+def name_flow_run(recipe_name: str, *, snapshot: str) -> None:
+    """Give the flow run the names of recipe and snapshot, now that both are known."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(flow_run.get_root_flow_run_id(), name=f"{recipe_name} {snapshot[:8]}")
 
 
 @task(name="close dead runs")

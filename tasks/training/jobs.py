@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from typing import Any
 
 from tasks.data.records import Record
@@ -12,6 +11,7 @@ from tasks.data.tokens import encode
 from tasks.inference.answering import pad_token_id
 from tasks.inference.answers import select_records
 from tasks.models.loading import LoadedBase
+from tasks.storage.processes import peak_rss_mb
 from tasks.training.adapters import fresh_adapter, write_adapter
 from tasks.training.arguments import TrainArguments
 from tasks.training.batches import Example
@@ -92,5 +92,5 @@ def _result(outcome: Outcome, *, adapter: str | None) -> dict[str, Any]:
         "stopped_early": outcome.stopped_early,
         "curve": progress.curve,
         "looks": progress.looks,
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_rss_mb": peak_rss_mb(),
     }

@@ -27,7 +27,9 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Installation:
     """An installation in which the smoke recipe has run once. Read-only: copy it before changing it."""
-    installation = Installation(tmp_path_factory.mktemp("finished") / "home", {"PREFECT_API_URL": prefect_url})
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "user").mkdir()
+    installation = Installation(folder / "home", {"PREFECT_API_URL": prefect_url, "HOME": str(folder / "user")})
     done = installation.smoke()
     assert done.returncode == 0, done.stderr
     return installation

@@ -72,7 +72,8 @@ def test_an_alias_set_by_hand_in_mlflow_is_respected_and_told(
     from mlflow import MlflowClient
 
     installation = crowned[0].copy_to(tmp_path / "home")
-    client = MlflowClient(f"sqlite:///{installation.home / 'mlflow.db'}")
+    url = f"sqlite:///{installation.home / 'mlflow.db'}"
+    client = MlflowClient(url, registry_uri=url)
     client.set_registered_model_alias("smoke", "champion", "1")
     client.set_registered_model_alias("smoke", "favourite", "1")
     client.delete_registered_model_alias("smoke", "champion")

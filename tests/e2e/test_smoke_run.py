@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.installation import Installation
+from tests.e2e.installation import PROJECT, Installation
 
 STAGES = ["prepare", "validate", "baseline", "search", "evaluate", "register", "promote"]
 
@@ -123,5 +123,7 @@ def test_outputs_of_an_option_are_a_table_in_mlflow(finished: Installation) -> N
 
 
 def test_no_path_outside_home_is_written(finished: Installation) -> None:
-    assert not (Path.cwd() / "mlruns").exists()
-    assert not (Path.cwd() / "mlflow.db").exists()
+    user = Path(finished.environment["HOME"])
+
+    assert list(user.rglob("*")) == []
+    assert {path.name for path in PROJECT.iterdir()} & {"mlruns", "mlflow.db", "mlartifacts", ".burnish"} == set()

@@ -34,6 +34,7 @@ def arguments(trained_home: TrainedHome, references: Path, **changed: Any) -> di
         "snapshots": str(trained_home.home / "snapshots"),
         "snapshot": trained_home.snapshot,
         "record_ids": [record.record_id for record in snapshot.split("test")],
+        "labels": None,
         "max_new_tokens": STEPS,
         "batch_token_budget": 300,
         "top_tokens": 20,

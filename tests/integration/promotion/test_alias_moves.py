@@ -14,7 +14,7 @@ import pytest
 
 from configs.errors import RegistryError
 from tasks.promotion import alias_moves
-from tasks.promotion.alias_moves import alias_history, finish_interrupted_moves, move_alias, rollback
+from tasks.promotion.alias_moves import alias_history, move_alias, rollback
 from tasks.registry.history import AliasChange, Move, history
 from tasks.registry.mlflow_versions import REJECTED, aliases_of, tag_version
 from tasks.tracking.mlflow_runs import Tracker
@@ -289,7 +289,7 @@ def test_a_killed_promotion_is_undone_when_its_version_was_deleted_since(
         promote(models, "2", beaten="1")
     models.client.delete_model_version(NAME, "2")
 
-    [ended] = finish_interrupted_moves(models, NAME)
+    ended = alias_history(models, NAME)[-1]
 
     assert ended.state == "undone"
     assert aliases_of(models, NAME) == {"champion": "1"}
@@ -330,7 +330,7 @@ def test_a_real_kill_frees_the_lock_and_leaves_an_intent(models: Tracker) -> Non
     assert process.returncode == -signal.SIGKILL, process.stderr.decode()
     assert history(models, NAME)[-1].state == "intent"
 
-    [ended] = finish_interrupted_moves(models, NAME)
+    ended = alias_history(models, NAME)[-1]
 
     assert ended.state == "done"
     assert aliases_of(models, NAME) == {"champion": "2", "previous": "1"}

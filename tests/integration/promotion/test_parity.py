@@ -19,7 +19,7 @@ from tasks.promotion.parity_process import answer, main
 from tasks.registry.mlflow_versions import register_version
 from tasks.registry.packaging import AdapterPackage
 from tasks.tracking.mlflow_runs import Tracker
-from tests.trained_home import TrainedHome, make_adapter, make_records, trainer_reference
+from tests.trained_home import LABELS, TrainedHome, make_adapter, make_records, trainer_reference
 
 RECORDS = [record for record in make_records() if record.split == "test"]
 TOLERANCE = 0.01
@@ -38,9 +38,10 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
 
     def run(folder: Path) -> None:
-        before = mlflow.get_tracking_uri()
+        tracking, registry = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
         answer(folder / "job.json")
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(tracking)
+        mlflow.set_registry_uri(registry)
 
     monkeypatch.setattr("tasks.promotion.parity._run", run)
 
@@ -50,10 +51,19 @@ def register(tracker: Tracker, package: AdapterPackage) -> str:
     return register_version(tracker, "icd10", run_id=run_id, package=package, tags={})
 
 
-def parity(tracker: Tracker, version: str, reference: Path, records: Sequence[Record] = RECORDS) -> ParityResult:
+def parity(
+    tracker: Tracker,
+    version: str,
+    reference: Path,
+    *,
+    records: Sequence[Record] = RECORDS,
+    labels: Sequence[str] | None = None,
+    tolerance: float = TOLERANCE,
+) -> ParityResult:
     return check_parity(
-        tracker, "icd10", version=version, records=records, reference=reference, tolerance=TOLERANCE, batch_size=4
-    )
+        tracker, "icd10",
+        version=version, records=records, reference=reference, labels=labels, tolerance=tolerance, batch_size=4,
+    )  # fmt: skip
 
 
 def test_a_faithful_version_passes(tracker: Tracker, trained_home: TrainedHome, reference: Path) -> None:
@@ -86,11 +96,37 @@ def test_a_bf16_version_with_cut_prompts_passes(tracker: Tracker, trained_home: 
     version = register(tracker, package)
     reference = trainer_reference(trained_home, package, RECORDS, references=tmp_path)
 
-    result = check_parity(
-        tracker, "icd10", version=version, records=RECORDS, reference=reference, tolerance=0.25, batch_size=4
-    )
+    result = parity(tracker, version, reference, tolerance=0.25)
 
     assert result.passed, result.sentence()
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_version_that_scores_labels_passes(tracker: Tracker, trained_home: TrainedHome, tmp_path: Path) -> None:
+    package = trained_home.package(decoding="label_scoring")
+    version = register(tracker, package)
+    reference = trainer_reference(trained_home, package, RECORDS, references=tmp_path)
+
+    result = parity(tracker, version, reference, labels=LABELS)
+
+    assert result.passed, result.sentence()
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_version_that_scores_other_texts_for_the_labels_is_caught_by_its_answers_alone(
+    tracker: Tracker, trained_home: TrainedHome, tmp_path: Path
+) -> None:
+    package = trained_home.package(decoding="label_scoring")
+    reference = trainer_reference(trained_home, package, RECORDS, references=tmp_path)
+    # a random model prefers the shortest label
+    longer = " {{ completion }}{% if completion == 'eye' %} and all that belongs to it{% endif %}"
+    changed = package.template.model_copy(update={"completion": longer})
+    version = register(tracker, trained_home.package(decoding="label_scoring", template=changed))
+
+    result = parity(tracker, version, reference, labels=LABELS)
+
+    assert result.reason.startswith("other answers are chosen")
+    assert result.differing
 
 
 def test_an_adapter_corrupted_after_registration_is_caught(

@@ -6,7 +6,7 @@ import time
 
 import psutil
 
-from tasks.storage.processes import spawn, stop
+from tasks.storage.processes import family_peak_rss_mb, peak_rss_mb, spawn, stop
 
 PARENT = """
 import sys, time
@@ -47,3 +47,19 @@ def test_stop_ends_a_child_that_ignores_the_polite_signal() -> None:
     stop(child, grace_seconds=0.1)
 
     assert child.returncode == -signal.SIGKILL
+
+
+def test_peak_memory_counts_children_alive_and_ended() -> None:
+    command = [sys.executable, "-c", "x = b'x' * (300 << 20); print(flush=True); input()"]
+    before = family_peak_rss_mb()
+
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        alive = peak_rss_mb(child.pid)
+        of_all = family_peak_rss_mb()
+        child.communicate(b"\n")
+
+    assert 300 <= alive <= of_all
+    assert family_peak_rss_mb() >= max(before, 300)
+    assert peak_rss_mb(child.pid) == 0

@@ -1,0 +1,89 @@
+"""Which recipes, data and models may be named by what comes through Prefect: those below the configured roots."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from configs.errors import RecipeError
+from configs.loading import SHIPPED, load_recipe, project_root_of
+from configs.requests import RecipeRequest
+from configs.schema import FileSource, FolderBase, Recipe
+
+ROOTS = "BURNISH_ROOTS"
+"""Environment variable: folders, joined by the system's path separator. Burnish's own recipes always count."""
+
+
+def configured_roots(environment: Mapping[str, str] | None = None) -> tuple[Path, ...]:
+    """Return the folders below which recipes, data and models may be named, the shipped recipes' folder first."""
+    environment = os.environ if environment is None else environment
+    given = [Path(root).expanduser() for root in environment.get(ROOTS, "").split(os.pathsep) if root]
+    return tuple(dict.fromkeys(root.resolve() for root in (SHIPPED, *given)))
+
+
+def recipe_names(roots: Sequence[Path] | None = None) -> list[str]:
+    """Return the names of the recipes that a form may offer: `<root>/<name>.yaml` and `<root>/configs/<name>.yaml`."""
+    return sorted(_recipes(configured_roots() if roots is None else roots))
+
+
+def resolve_recipe(request: RecipeRequest, *, confined: bool) -> tuple[Recipe, Path]:
+    """Read the request's recipe, with its overrides; return it with its project root.
+
+    Args:
+        request: what was asked.
+        confined: the request came through Prefect, so it may reach nothing outside the configured roots.
+
+    Raises:
+        RecipeError: no such recipe, values that aren't allowed, or a path outside the roots.
+    """
+    roots = configured_roots()
+    known = _recipes(roots)
+    given = Path(request.recipe)
+    path = given if given.is_file() and not confined else known.get(request.recipe)
+    if path is None:
+        if confined:
+            raise RecipeError(
+                f"no recipe {request.recipe!r} below the configured roots ({', '.join(map(str, roots))}); "
+                f"there are {', '.join(sorted(known))}; {ROOTS} adds folders"
+            )
+        path = given
+    recipe = load_recipe(path, request.overrides)
+    root = project_root_of(path)
+    if confined:
+        _check_confined(recipe, project_root=root, roots=roots)
+    return recipe, root
+
+
+def _recipes(roots: Sequence[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for root in roots:
+        for folder in (root, root / "configs"):
+            for path in sorted(folder.glob("*.yaml")):
+                if path.resolve().is_relative_to(root) and _looks_like_a_recipe(path):
+                    found.setdefault(path.stem, path)
+    return found
+
+
+def _looks_like_a_recipe(path: Path) -> bool:
+    """Whether a YAML file has a recipe's keys; other files may lie beside recipes."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return all(f"\n{key}:" in f"\n{text}" for key in ("name", "base", "data"))
+
+
+def _check_confined(recipe: Recipe, *, project_root: Path, roots: Sequence[Path]) -> None:
+    source, base = recipe.data.source, recipe.base
+    named: dict[str, str | None] = {}
+    if isinstance(source, FileSource):
+        named |= {f"data.source.{key}": getattr(source, key) for key in ("path", "train", "validation", "test")}
+    if isinstance(base, FolderBase):
+        named["base.path"] = base.path
+    for key, value in named.items():
+        if value is not None and not any((project_root / value).resolve().is_relative_to(root) for root in roots):
+            raise RecipeError(
+                f"{key} is outside the configured roots, got {value}; allowed below {', '.join(map(str, roots))}; "
+                f"{ROOTS} adds folders"
+            )
