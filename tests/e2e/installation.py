@@ -22,6 +22,8 @@ class Installation:
 
     home: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    project: Path = PROJECT
+    """Where the code that runs lies."""
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         # the shell tells the command's process id to the kill points in its workers, then becomes the command
@@ -29,7 +31,7 @@ class Installation:
         return subprocess.Popen(
             ["/bin/sh", "-c", shell, sys.executable, *arguments],
             env={**clean_environment(), **self.environment, "BURNISH_HOME": str(self.home), **environment},
-            cwd=PROJECT,
+            cwd=self.project,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

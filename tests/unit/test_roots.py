@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+
+from configs.errors import RecipeError
+from configs.requests import FinetuneRequest, RecipeRequest
+from configs.roots import ROOTS, configured_roots, recipe_names, resolve_recipe
+
+OWN = "name: tickets\nbase: {kind: tiny}\ndata: {source: {kind: file, path: tickets.jsonl}}\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configured root with one recipe, and a file beside it that is none."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "tickets.yaml").write_text(OWN)
+    (folder / "compose.yaml").write_text("services: {}\n")
+    monkeypatch.setenv(ROOTS, str(folder))
+    return folder
+
+
+def test_the_shipped_recipes_can_always_be_named() -> None:
+    assert {"smoke", "icd10"} <= set(recipe_names(configured_roots({})))
+
+
+@pytest.mark.usefixtures("root")
+def test_a_form_offers_the_recipes_below_the_roots_and_nothing_else() -> None:
+    offered = TypeAdapter(FinetuneRequest).json_schema()["properties"]["recipe"]["enum"]
+
+    assert "tickets" in offered
+    assert "compose" not in offered
+
+
+def test_a_recipe_below_a_root_is_found_by_name(root: Path) -> None:
+    recipe, project_root = resolve_recipe(RecipeRequest(recipe="tickets"), confined=True)
+
+    assert (recipe.name, project_root) == ("tickets", root)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../outside", "nobody"])
+@pytest.mark.usefixtures("root")
+def test_what_comes_through_prefect_names_no_other_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "outside.yaml").write_text(OWN)
+
+    with pytest.raises(RecipeError, match="below the configured roots"):
+        resolve_recipe(RecipeRequest(recipe=name), confined=True)
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("data.source.path=/etc/passwd", "data.source.path"),
+        ("data.source.path=../secrets.jsonl", "data.source.path"),
+        ("base={kind: folder, path: /root/model}", "base.path"),
+    ],
+)
+def test_what_comes_through_prefect_reads_no_data_or_model_outside(root: Path, override: str, key: str) -> None:
+    with pytest.raises(RecipeError, match=f"{key} is outside the configured roots"):
+        resolve_recipe(RecipeRequest(recipe="tickets", overrides=(override,)), confined=True)
+
+
+def test_a_link_out_of_a_root_is_outside(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.jsonl").write_text("{}\n")
+    (root / "tickets.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
+
+    with pytest.raises(RecipeError, match="outside the configured roots"):
+        resolve_recipe(RecipeRequest(recipe="tickets"), confined=True)
+
+
+def test_the_command_line_takes_any_path(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(OWN)
+
+    recipe, project_root = resolve_recipe(
+        RecipeRequest(recipe=str(tmp_path / "mine.yaml"), overrides=("seed=3",)), confined=False
+    )
+
+    assert (recipe.seed, project_root) == (3, tmp_path)
