@@ -105,18 +105,41 @@ def trainer_reference(
     trained: TrainedHome, package: AdapterPackage, records: Sequence[Record], *, references: Path
 ) -> Path:
     """What the trainer's own model says to the records: the file that the worker job leaves."""
-    from tasks.inference.answers import option_as_json
     from tasks.inference.reference import REFERENCE_FILE, logits
     from tasks.models.loading import load_base
+
+    ids = [record.record_id for record in records]
+    loaded = load_base(package.base, precision=package.precision, device="cpu")
+    reply = logits(loaded, _reference_arguments(trained, package, ids, references=references), lambda values: True)
+    return references / reply["reference"] / REFERENCE_FILE
+
+
+def trainer_margins(
+    trained: TrainedHome, package: AdapterPackage, record_ids: Sequence[str], said: Sequence[str]
+) -> list[float]:
+    """How far below its best label the trainer's own model scores those said."""
+    from tasks.inference.reference import label_margins
+    from tasks.models.loading import load_base
+
+    asked = _reference_arguments(trained, package, record_ids, references=trained.home / "references")
+    loaded = load_base(package.base, precision=package.precision, device="cpu")
+    margins: list[float] = label_margins(loaded, {**asked, "said": said}, lambda values: True)["margins"]
+    return margins
+
+
+def _reference_arguments(
+    trained: TrainedHome, package: AdapterPackage, record_ids: Sequence[str], *, references: Path
+) -> dict[str, Any]:
+    from tasks.inference.answers import option_as_json
 
     option = Option(
         "candidate", "candidate", package.template, decoding=package.decoding, adapter=package.adapter.name
     )  # fmt: skip
-    arguments = {
+    return {
         "option": option_as_json(option),
         "snapshots": str(trained.home / "snapshots"),
         "snapshot": trained.snapshot,
-        "record_ids": [record.record_id for record in records],
+        "record_ids": list(record_ids),
         "labels": package.labels,
         "max_new_tokens": package.max_new_tokens,
         "batch_token_budget": 400,
@@ -124,6 +147,3 @@ def trainer_reference(
         "references": str(references),
         "adapters": str(package.adapter.parent),
     }
-    loaded = load_base(package.base, precision=package.precision, device="cpu")
-    reply = logits(loaded, arguments, lambda values: True)
-    return references / reply["reference"] / REFERENCE_FILE

@@ -19,6 +19,7 @@ from tasks.data.snapshots import read_snapshot
 from tasks.inference.answering import longest_prompt, option_active, pad_token_id
 from tasks.inference.decoding import generate
 from tasks.inference.label_scoring import score_labels
+from tasks.inference.label_search import choose_labels
 from tasks.inference.options import Option
 from tasks.inference.prompts import PromptWriter
 from tasks.inference.row_context import NO_PREFIX
@@ -80,7 +81,7 @@ def logits(loaded: LoadedBase, arguments: dict[str, Any], report: Callable[[dict
     The file holds `record_ids`, and for both runs, `_1` and `_n`: `tokens` [records, steps] (`NO_TOKEN` after the
     end, the end token itself left out), `best_two` [records, steps, 2], the two largest logits of each step that was
     run, and `top_ids`, `top_logits` [records, top_tokens], the largest logits of the first step. Where the option
-    scores labels, `label_scores` [records, labels] are the log-probabilities of `labels`.
+    scores labels, `labels` [records] are the places of the chosen ones.
 
     Args:
         loaded: the base; it is left as it was.
@@ -106,12 +107,41 @@ def logits(loaded: LoadedBase, arguments: dict[str, Any], report: Callable[[dict
             arrays |= _decoded(loaded, prompts, task, run=run, stop_ids=stop_ids, token_budget=token_budget)
             report({"done": len(records), "total": len(records)})
         if task.option.decoding == "label_scoring" and task.labels:
-            arrays["label_scores"] = score_labels(
+            arrays["labels"] = choose_labels(
                 loaded.model, prompts,
                 label_ids=[writer.label_ids(records[0], label) for label in task.labels],
                 pad_id=pad_token_id(loaded), token_budget=task.batch_token_budget,
             )  # fmt: skip
     return {"reference": _store(arrays, task.references), "records": len(records)}
+
+
+def label_margins(
+    loaded: LoadedBase, arguments: dict[str, Any], report: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any]:
+    """Say how far below its best label the trainer's own model scores another one, for a few records.
+
+    Args:
+        loaded: the base; it is left as it was.
+        arguments: `ReferenceArguments` as JSON, of these records, and `said`, a label for each.
+        report: not used.
+
+    Returns:
+        `margins`: differences of log-probabilities, 0 where the label is the best.
+    """
+    said = list(arguments["said"])
+    task = ReferenceArguments.model_validate({key: value for key, value in arguments.items() if key != "said"})
+    labels = list(task.labels or ())
+    records = _records(task)
+    with option_active(loaded, task.option, adapters=task.adapters):
+        context = longest_prompt(loaded, max_new_tokens=task.max_new_tokens)
+        writer = PromptWriter(task.option, loaded.tokenizer, context_tokens=context)
+        scores = score_labels(
+            loaded.model, [writer.prompt_ids(record, ()) for record in records],
+            label_ids=[writer.label_ids(records[0], label) for label in labels],
+            pad_id=pad_token_id(loaded), token_budget=task.batch_token_budget,
+        )  # fmt: skip
+    chosen = scores[range(len(said)), [labels.index(label) for label in said]]
+    return {"margins": [float(margin) for margin in scores.max(axis=1) - chosen]}
 
 
 def _records(task: ReferenceArguments) -> list[Record]:

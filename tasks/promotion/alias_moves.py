@@ -8,7 +8,7 @@ the holder dies in between, the next command finishes the move, or undoes it whe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -19,8 +19,8 @@ from tasks.registry.history import (
     AliasChange,
     Move,
     MoveKind,
+    changes_by_hand,
     history,
-    notice_moves_by_hand,
     record_intent,
     record_outcome,
 )
@@ -31,6 +31,8 @@ from tasks.storage.faults import reach
 if TYPE_CHECKING:
     from tasks.tracking.mlflow_runs import Tracker
 
+DECISION, CLEARED = "burnish.decision", "promote"
+"""Tag of a version, and its value where every gate was cleared."""
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _LOCK_TIMEOUT_SECONDS = 60.0
@@ -92,6 +94,25 @@ def rollback(tracker: Tracker, name: str, *, actor: str, reason: str) -> Move:
         return _move(tracker, name, kind="rollback", changes=changes, actor=actor, reason=reason, decision="")
 
 
+def notice_moves_by_hand(tracker: Tracker, name: str) -> Move | None:
+    """Put on record, and return, what was moved behind Burnish's back, such as in the MLflow UI. Nothing is moved back.
+
+    A champion that was replaced so becomes `previous`, so that a rollback leads to it as after any other move. What is
+    moved twice between two looks is seen as one move.
+    """
+    with _locked(tracker, name):
+        _finish(tracker, name)
+        return _notice(tracker, name)
+
+
+def unreviewed(tracker: Tracker, name: str) -> dict[str, str]:
+    """Return the aliases champion and challenger whose version neither cleared its gates nor was given a reason."""
+    aliases = aliases_of(tracker, name)
+    moves = history(tracker, name)
+    named = {alias: aliases[alias] for alias in (CHAMPION, CHALLENGER) if alias in aliases}
+    return {alias: version for alias, version in named.items() if not _is_reviewed(tracker, name, version, moves)}
+
+
 def alias_history(tracker: Tracker, name: str) -> list[Move]:
     """Return every move of a model, oldest first, after finishing interrupted ones and noticing those by hand."""
     with _settled(tracker, name):
@@ -103,7 +124,7 @@ def _settled(tracker: Tracker, name: str) -> Iterator[None]:
     """Hold the model's lock, with no move half-made and every move by hand on record."""
     with _locked(tracker, name):
         _finish(tracker, name)
-        notice_moves_by_hand(tracker, name)
+        _notice(tracker, name)
         yield
 
 
@@ -124,6 +145,36 @@ def _locked(tracker: Tracker, name: str) -> Iterator[None]:
 
 def _finish(tracker: Tracker, name: str) -> list[Move]:
     return [_carry_out(tracker, name, move) for move in history(tracker, name) if move.state == "intent"]
+
+
+def _notice(tracker: Tracker, name: str) -> Move | None:
+    moves, aliases = history(tracker, name), aliases_of(tracker, name)
+    changes = changes_by_hand(moves, aliases)
+    if not changes:
+        return None
+    replaced = next((change.before for change in changes if change.alias == CHAMPION and change.after), None)
+    previous_moved = any(change.alias == PREVIOUS for change in changes)
+    if replaced and not previous_moved and version_exists(tracker, name, version=replaced):
+        changes.append(AliasChange(PREVIOUS, aliases.get(PREVIOUS), replaced))
+    unknown = sorted(
+        change.after
+        for change in changes
+        if change.alias in (CHAMPION, CHALLENGER)
+        and change.after is not None
+        and not _is_reviewed(tracker, name, change.after, moves)
+    )
+    reason = f"unreviewed: version {', '.join(unknown)} never cleared its gates" if unknown else ""
+    move = record_intent(tracker, name, kind="by hand", changes=changes, actor="unknown", reason=reason, decision="")
+    return _carry_out(tracker, name, move)
+
+
+def _is_reviewed(tracker: Tracker, name: str, version: str, moves: Sequence[Move]) -> bool:
+    if any(move.kind == "promotion" and change.after == version for move in moves for change in move.changes):
+        return True
+    return (
+        version_exists(tracker, name, version=version)
+        and get_version(tracker, name, version=version).tags.get(DECISION) == CLEARED
+    )
 
 
 def _move_of(moves: list[Move], decision: str) -> Move | None:
@@ -176,7 +227,9 @@ def _move(
 
 def _carry_out(tracker: Tracker, name: str, move: Move) -> Move:
     """Make the changes of an intent that are still to be made; undo all if the aliases stand elsewhere by now."""
-    if move.kind == "by hand":
+    if move.kind == "by hand":  # made already, but for what follows from it
+        for change in (each for each in move.changes if each.alias == PREVIOUS):
+            _make(tracker, name, change)
         return record_outcome(tracker, name, move=move, state="done")
     for change in move.changes:
         if not _make(tracker, name, change):

@@ -45,6 +45,16 @@ def rollback_by_hand(settings: Settings, name: str, *, reason: str) -> str:
     return rollback(tracker_at(settings), name, actor=getpass.getuser(), reason=reason).sentence()
 
 
+def notice_moves(settings: Settings) -> list[str]:
+    """Put on record what was moved in MLflow's own UI, for every model of Burnish; a sentence for each move."""
+    from tasks.promotion.alias_moves import notice_moves_by_hand
+    from tasks.registry.mlflow_versions import own_models
+
+    tracker = tracker_at(settings)
+    found = {name: notice_moves_by_hand(tracker, name) for name in own_models(tracker)}
+    return [f"{name}: {move.sentence()}" for name, move in found.items() if move is not None]
+
+
 def history_lines(settings: Settings, name: str) -> list[str]:
     """Every move of a model, oldest first; moves made in MLflow's own UI are noticed now.
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tasks.tracking.mlflow_runs import Tracker
 
 Arrays = Mapping[str, NDArray[Any]]
+LabelMargins = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
+"""Takes record ids and a label for each; returns how far below its best label the trainer scores it."""
 _SCRIPT = Path(__file__).with_name("parity_process.py")
 _BURNISH = ("flows", "tasks", "configs", "expectations", "serving")
 _RUNS = ("1", "n")
@@ -64,6 +66,7 @@ def check_parity(
     records: Sequence[Record],
     reference: Path,
     labels: Sequence[str] | None,
+    label_margins: LabelMargins,
     tolerance: float,
     batch_size: int,
 ) -> ParityResult:
@@ -76,6 +79,7 @@ def check_parity(
         records: those of the reference, in its order.
         reference: the file that the worker job `tasks.inference.reference:logits` left.
         labels: the closed set that the version chooses from by label scoring; None: it generates.
+        label_margins: asked only about records for which version and trainer choose another label.
         tolerance: largest allowed difference of a logit.
         batch_size: rows at once in the second of the two runs; the first takes one row at a time.
 
@@ -99,10 +103,19 @@ def check_parity(
     said = _ask_in_fresh_process(job, scratch=tracker.home / "parity")
     if isinstance(said, str):
         return ParityResult(False, tolerance, None, (), f"the version can't be loaded or run: {said}")
-    return compare(expected, said, ids=ids, tolerance=tolerance)
+    margins = np.zeros(len(ids))
+    if labels:
+        others = np.flatnonzero(said["labels"] != expected["labels"])
+        if others.size:
+            margins[others] = label_margins(
+                [ids[row] for row in others], [labels[said["labels"][row]] for row in others]
+            )
+    return compare(expected, said, ids=ids, margins=margins, tolerance=tolerance)
 
 
-def compare(expected: Arrays, said: Arrays, *, ids: Sequence[str], tolerance: float) -> ParityResult:
+def compare(
+    expected: Arrays, said: Arrays, *, ids: Sequence[str], margins: NDArray[np.float64], tolerance: float
+) -> ParityResult:
     """Compare first-step logits and greedy tokens, of batch 1 and of batch n, and the labels chosen.
 
     A record differs when a logit is off by more than the tolerance, when its first differing token comes where the
@@ -110,16 +123,16 @@ def compare(expected: Arrays, said: Arrays, *, ids: Sequence[str], tolerance: fl
     trainer scores lower than its best by the tolerance or more.
 
     Args:
-        expected: `tokens`, `best_two`, `top_ids` and `top_logits` of both runs, and `label_scores` where labels are
-            scored, as the trainer's reference has them.
-        said: `tokens` and `logits` (of the whole vocabulary) of both runs, and `labels` (places in the closed set).
+        expected: `tokens`, `best_two`, `top_ids` and `top_logits` of both runs, as the trainer's reference has them.
+        said: `tokens` and `logits` (of the whole vocabulary) of both runs.
         ids: the records.
+        margins: [records] how far below its best label the trainer scores the label that the version chose.
         tolerance: see above.
     """
     differences = np.max([_logit_differences(expected, said, run) for run in _RUNS], axis=0)
     tokens_differ = np.any([_tokens_differ(expected, said, run, tolerance=tolerance) for run in _RUNS], axis=0)
     far_off = ~(differences <= tolerance)
-    bad = far_off | tokens_differ | _labels_differ(expected, said, tolerance=tolerance)
+    bad = far_off | tokens_differ | (margins >= tolerance)
     differing = tuple(record_id for record_id, differs in zip(ids, bad, strict=True) if differs)
     worst = float(differences.max())
     reason = f"{len(ids)} records, one at a time and in batches, logits within {worst:.4g} (allowed {tolerance:g})"
@@ -151,15 +164,6 @@ def _tokens_differ(expected: Arrays, said: Arrays, run: str, *, tolerance: float
     first = unequal.argmax(axis=1)
     clear = margins[np.arange(len(first)), first] >= tolerance
     return np.asarray(unequal.any(axis=1) & clear)
-
-
-def _labels_differ(expected: Arrays, said: Arrays, *, tolerance: float) -> NDArray[np.bool_]:
-    """Return for each record whether a label was chosen that the trainer scores clearly below its best."""
-    if "label_scores" not in expected:
-        return np.zeros(len(expected["tokens_1"]), dtype=np.bool_)
-    scores = expected["label_scores"]
-    chosen = np.take_along_axis(scores, said["labels"][:, None], axis=1)[:, 0]
-    return np.asarray(scores.max(axis=1) - chosen >= tolerance)
 
 
 def _widened(tokens: NDArray[Any], steps: int) -> NDArray[Any]:

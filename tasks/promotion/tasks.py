@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
 
+from configs.settings import settings_from
 from tasks.inference.answers import select_records
 from tasks.models.tasks import open_worker
 from tasks.registry.incumbent import COMPARED_WITH
@@ -49,6 +52,12 @@ def check_parity(run: RecipeRun, snapshot: str, option: dict[str, Any], base: st
     }
     with open_worker(run, base, slot=0, slots=1) as worker:
         reference = worker.run("tasks.inference.reference:logits", arguments)["reference"]
+
+    def label_margins(record_ids: Sequence[str], said: Sequence[str]) -> Sequence[float]:
+        few = {**arguments, "record_ids": record_ids, "said": said}
+        with open_worker(run, base, slot=0, slots=1) as worker:
+            return worker.run("tasks.inference.reference:label_margins", few)["margins"]
+
     result = parity.check_parity(
         run.tracker,
         run.recipe.name,
@@ -56,6 +65,7 @@ def check_parity(run: RecipeRun, snapshot: str, option: dict[str, Any], base: st
         records=records,
         reference=run.settings.references / reference / REFERENCE_FILE,
         labels=data.labels if option["decoding"] == "label_scoring" else None,
+        label_margins=label_margins,
         tolerance=run.recipe.promotion.parity_tolerance,
         batch_size=run.recipe.promotion.parity_batch_size,
     )
@@ -67,6 +77,17 @@ def check_parity(run: RecipeRun, snapshot: str, option: dict[str, Any], base: st
     tag_version(run.tracker, run.recipe.name, version=version, tags=tags)
     log.info("  %s", result.sentence())
     return {**dataclasses.asdict(result), "sentence": result.sentence()}
+
+
+@task(name="record moves by hand", retries=2, retry_delay_seconds=10)
+def record_moves_by_hand(project_root: Path) -> list[str]:
+    """Put on record what was moved in MLflow's own UI; a sentence for each move."""
+    from tasks.promotion.by_hand import notice_moves
+
+    sentences = notice_moves(settings_from(project_root=project_root))
+    for sentence in sentences:
+        log.warning("%s", sentence)
+    return sentences
 
 
 @task(name="identify the decision")
@@ -131,16 +152,19 @@ def decide_and_move(run: RecipeRun, checked: StageRecord, scores: StageRecord, v
 
 
 def _tag(run: RecipeRun, version: str, decision: Decision, *, verdict: str) -> None:
-    from tasks.registry.mlflow_versions import tag_version
+    from tasks.promotion.alias_moves import CLEARED, DECISION
+    from tasks.registry.mlflow_versions import describe_version, tag_version
 
     tags = {
         "burnish.verdict": verdict,
-        "burnish.decision": "promote" if decision.promote else "refuse",
+        DECISION: CLEARED if decision.promote else "refuse",
         "burnish.reasons": "; ".join(decision.reasons),
         "burnish.look": str(decision.look),
         COMPARED_WITH: decision.champion_version or "",
     }
     tag_version(run.tracker, run.recipe.name, version=version, tags=tags)
+    text = "\n\n".join([verdict, *(f"- {reason}" for reason in decision.reasons)])
+    describe_version(run.tracker, run.recipe.name, version=version, text=text)
 
 
 def _move(run: RecipeRun, version: str, decision: Decision, identity: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel
 
 _PLACEHOLDER = "\ufdd0{}\ufdd1"
-_LABELS_AT_ONCE = 32
+_LABELS_AT_ONCE = 4
 
 Pieces = list[tuple[str, bool]]
 """Text, and whether it is the template's own: only there does the spelling of a special token count as one."""
@@ -130,14 +131,19 @@ class AdapterModel(PythonModel):  # type: ignore[misc]
         from transformers import DynamicCache
 
         labels = self._spec["labels"]
+        ids = [self._writer.label_ids(row, label) for label in labels]
         prompt, _ = self._padded([self._writer.prompt_ids(row)])
         cache = DynamicCache(config=self._model.config)
         first = self._logits(prompt, cache, logits_to_keep=1)[0, -1].log_softmax(dim=-1)
-        scores: list[float] = []
-        for start in range(0, len(labels), _LABELS_AT_ONCE):
-            ids = [self._writer.label_ids(row, label) for label in labels[start : start + _LABELS_AT_ONCE]]
-            rest = self._continuations(cache, ids)
-            scores += [float(first[label[0]]) + later for label, later in zip(ids, rest, strict=True)]
+        starts = [float(first[label[0]]) for label in ids]
+        likeliest = sorted(range(len(labels)), key=lambda number: (-starts[number], number))
+        scores = [-math.inf] * len(labels)
+        for place in range(0, len(likeliest), _LABELS_AT_ONCE):
+            if starts[likeliest[place]] < max(scores):
+                break  # a label's probability only falls with each token
+            some = likeliest[place : place + _LABELS_AT_ONCE]
+            for number, later in zip(some, self._continuations(cache, [ids[number] for number in some]), strict=True):
+                scores[number] = starts[number] + later
         return str(labels[max(range(len(labels)), key=scores.__getitem__)])
 
     def _continuations(self, cache: Any, labels: Sequence[list[int]]) -> list[float]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from configs.errors import RegistryError
-from tasks.registry.mlflow_versions import aliases_of, model_tags
+from tasks.registry.mlflow_versions import model_tags
 from tasks.storage.faults import reach
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Move:
         """Say the move in one line for a person."""
         changes = ", ".join(_change_text(change) for change in self.changes)
         if self.kind == "by hand":
-            return f"{changes}: by hand, seen at {self.at}"
+            return f"{changes}: by hand, seen at {self.at}" + (f", {self.reason}" if self.reason else "")
         ending = {"done": "", "intent": " (not finished)", "undone": " (undone)"}[self.state]
         return f"{changes}: {self.kind} at {self.at} by {self.actor}, {self.reason}{ending}"
 
@@ -91,24 +91,19 @@ def history(tracker: Tracker, name: str) -> list[Move]:
     return sorted(moves, key=lambda move: move.number)
 
 
-def notice_moves_by_hand(tracker: Tracker, name: str) -> list[Move]:
-    """Record, and return, where aliases stand elsewhere than the history says. The caller holds the model's lock.
+def changes_by_hand(moves: Sequence[Move], aliases: Mapping[str, str]) -> list[AliasChange]:
+    """Return where aliases stand elsewhere than the recorded moves say: changes that nobody recorded.
 
-    They are respected: nothing is moved back.
+    Args:
+        moves: the history.
+        aliases: where the aliases stand.
     """
-    expected = _positions(history(tracker, name))
-    actual = aliases_of(tracker, name)
-    changes = [
-        AliasChange(alias, expected.get(alias), actual.get(alias))
-        for alias in sorted({*expected, *actual})
-        if expected.get(alias) != actual.get(alias)
+    expected = _positions(moves)
+    return [
+        AliasChange(alias, expected.get(alias), aliases.get(alias))
+        for alias in sorted({*expected, *aliases})
+        if expected.get(alias) != aliases.get(alias)
     ]
-    if not changes:
-        return []
-    move = record_intent(
-        tracker, name, kind="by hand", changes=changes, actor="unknown", reason="not made by Burnish", decision=""
-    )
-    return [record_outcome(tracker, name, move=move, state="done")]
 
 
 def _positions(moves: Sequence[Move]) -> dict[str, str]:

@@ -28,6 +28,8 @@ IDENTITY = "burnish.identity"
 ADAPTER = "burnish.adapter"
 BASE = "burnish.base"
 REJECTED = "burnish.rejected"
+MADE_BY_BURNISH = "burnish.recipe"
+"""A tag of every version that Burnish registered: its recipe's name."""
 _REFERENCE = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9_-]{0,62})(@(?P<alias>[A-Za-z0-9_-]{1,255})|/(?P<version>[0-9]{1,9}))?"
 )
@@ -190,6 +192,18 @@ def model_exists(tracker: Tracker, name: str) -> bool:
     return _registered_model(tracker, name) is not None
 
 
+def own_models(tracker: Tracker) -> list[str]:
+    """Return the names of the registered models that Burnish made versions of; a server may hold others too."""
+    with tracker.explained("list the registered models"):
+        names, token = set(), None
+        while True:
+            page = tracker.client.search_model_versions(f"tags.`{MADE_BY_BURNISH}` != ''", page_token=token)
+            names |= {version.name for version in page}
+            token = page.token
+            if not token:
+                return sorted(names)
+
+
 def model_tags(tracker: Tracker, name: str) -> dict[str, str]:
     """Return the tags of a registered model; empty where there is no such model."""
     model = _registered_model(tracker, name)
@@ -220,6 +234,12 @@ def remove_tag(tracker: Tracker, name: str, *, version: str, key: str) -> None:
     if key in get_version(tracker, name, version=version).tags:
         with tracker.explained(f"tag version {version} of {name!r}"):
             tracker.client.delete_model_version_tag(name, version, key)
+
+
+def describe_version(tracker: Tracker, name: str, *, version: str, text: str) -> None:
+    """Set what the MLflow UI shows as a version's description."""
+    with tracker.explained(f"describe version {version} of {name!r}"):
+        tracker.client.update_model_version(name, version, description=text)
 
 
 def tag_version(tracker: Tracker, name: str, *, version: str, tags: Mapping[str, str]) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks.reporting.details import report_details
 from tasks.reporting.html_report import render_report
-from tasks.reporting.markdown import summary_as_markdown
+from tasks.reporting.markdown import escaped, summary_as_markdown
 from tasks.reporting.summary import SUMMARY_FILE, OptionRow, RunSummary, StageRow
 from tasks.storage.durable import write_text
+from tasks.tracking.prefect_artifacts import artifact_key, link_to_run
 from tasks.tracking.recipe_run import RecipeRun
 from tasks.tracking.stage_ledger import StageRecord
 
@@ -43,8 +45,18 @@ def write_report(run: RecipeRun, stages: Sequence[StageRecord]) -> RunSummary:
     tracker.log_text(run.run_id, json.dumps(summary.as_json(), indent=1, ensure_ascii=False), SUMMARY_FILE)
     tags = {"mlflow.note.content": summary_as_markdown(summary), "burnish.verdict": str(summary.verdict["kind"])}
     tracker.set_tags(run.run_id, {**tags, "burnish.snapshot": summary.snapshot})
-    key = f"{run.recipe.name}-report".replace("_", "-")
-    create_markdown_artifact(key=key, markdown=summary_as_markdown(summary), description=path.name)
+    name = run.recipe.name
+    create_markdown_artifact(
+        key=artifact_key(name, "report"), markdown=summary_as_markdown(summary), description=path.name
+    )
+    create_table_artifact(
+        key=artifact_key(name, "options"),
+        table=[{**asdict(row), "name": escaped(row.name)} for row in summary.options],
+        description=escaped(str(summary.verdict["sentence"])),
+    )
+    link_to_run(
+        tracker.tracking_uri, experiment=run.experiment, run_id=run.run_id, key=artifact_key(name, "mlflow-run")
+    )
     return summary
 
 

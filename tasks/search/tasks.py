@@ -78,7 +78,7 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
         training=recipe.training,
         seed=recipe.seed,
         open_trainer=open_trainer,
-        callbacks=_mlflow_callbacks(run, snapshot, study_name),
+        callbacks=_callbacks(run, snapshot, study_name),
     )
     result = study()
     if not is_valid_directory(run.settings.adapters / result.adapter):
@@ -136,12 +136,16 @@ def _labels(run: RecipeRun, snapshot: str) -> tuple[str, ...] | None:
     return read_snapshot(run.settings.snapshots, snapshot).labels
 
 
-def _mlflow_callbacks(run: RecipeRun, snapshot: str, study_name: str) -> TrialCallbacks:
-    """Each trial is a child run: parameters, curves by step, how it ended."""
+def _callbacks(run: RecipeRun, snapshot: str, study_name: str) -> TrialCallbacks:
+    """Each trial is a child run in MLflow: parameters, curves by step, how it ended; in Prefect, a bar shows them."""
     from tasks.search.study_runner import TrialCallbacks
     from tasks.tracking.mlflow_runs import MetricRow
+    from tasks.tracking.prefect_artifacts import ProgressBar, artifact_key
 
     tracker = run.tracker
+    budget = run.recipe.search.trials
+    bar = ProgressBar(artifact_key(run.recipe.name, "search"), f"search: {budget} trials")
+    ended: dict[str, TrialRow] = {}
     children: dict[str, str] = {}
     last_line: dict[str, float] = {}
 
@@ -185,6 +189,9 @@ def _mlflow_callbacks(run: RecipeRun, snapshot: str, study_name: str) -> TrialCa
         tracker.set_tags(child, {"mlflow.note.content": row.reason or f"{row.state} with {row.value}"})
         tracker.finish(child, "FAILED" if row.state in ("failed", "refused") else "FINISHED")
         log.info("  %s %s: %s", row.name, row.state, row.reason or row.value)
+        ended[row.name] = row
+        best = max((each.value for each in ended.values() if each.value is not None), default=None)
+        bar.show(len(ended) / budget, f"{len(ended)} fine-tunes ended, {budget} trials planned, best {best}")
 
     return TrialCallbacks(on_trial_started=on_started, on_step=on_step, on_trial_ended=on_ended)
 

@@ -11,6 +11,7 @@ from prefect.artifacts import create_table_artifact
 
 from configs.errors import ValidationStopped
 from tasks.tracking.identity import stage_identity
+from tasks.tracking.prefect_artifacts import artifact_key
 from tasks.tracking.recipe_run import RecipeRun
 from tasks.validation.result import ValidationResult, describe, stop_message
 
@@ -78,7 +79,7 @@ def _show(run: RecipeRun, result: ValidationResult) -> None:
         }
         for outcome in result.outcomes
     ]
-    create_table_artifact(key=f"{run.recipe.name}-validation".replace("_", "-"), table=rows, description=result.suite)
+    create_table_artifact(key=artifact_key(run.recipe.name, "validation"), table=rows, description=result.suite)
     for outcome in result.failures:
         log.info("  %s: %s", outcome.on_failure, describe(outcome))
     log.info("  %d rules evaluated, %d rows dropped", result.evaluated, len(result.dropped_ids))

@@ -14,7 +14,7 @@ import pytest
 
 from configs.errors import RegistryError
 from tasks.promotion import alias_moves
-from tasks.promotion.alias_moves import alias_history, move_alias, rollback
+from tasks.promotion.alias_moves import CLEARED, DECISION, alias_history, move_alias, rollback, unreviewed
 from tasks.registry.history import AliasChange, Move, history
 from tasks.registry.mlflow_versions import REJECTED, aliases_of, tag_version
 from tasks.tracking.mlflow_runs import Tracker
@@ -211,9 +211,34 @@ def test_a_move_by_hand_is_respected_and_on_record_once(models: Tracker) -> None
     again = alias_history(models, NAME)
 
     assert again == moves
-    assert (moves[-1].kind, moves[-1].changes) == ("by hand", (AliasChange("champion", "1", "3"),))
-    assert moves[-1].sentence() == f"champion → version 3 (was 1): by hand, seen at {moves[-1].at}"
-    assert aliases_of(models, NAME) == {"champion": "3"}
+    assert moves[-1].kind == "by hand"
+    assert moves[-1].changes == (AliasChange("champion", "1", "3"), AliasChange("previous", None, "1"))
+    assert moves[-1].sentence() == (
+        f"champion → version 3 (was 1), previous → version 1: by hand, seen at {moves[-1].at}, "
+        "unreviewed: version 3 never cleared its gates"
+    )
+    assert aliases_of(models, NAME) == {"champion": "3", "previous": "1"}
+
+
+def test_a_move_by_hand_can_be_rolled_back_like_any_other(models: Tracker) -> None:
+    by_hand(models, "champion", "3")
+
+    rollback(models, NAME, actor="ada", reason="a mistake")
+
+    assert aliases_of(models, NAME) == {"champion": "1", "previous": "3"}
+
+
+def test_an_alias_is_unreviewed_until_its_version_cleared_its_gates_or_a_reason_was_given(models: Tracker) -> None:
+    by_hand(models, "champion", "2")
+    behind_our_back = unreviewed(models, NAME)
+    models.client.set_model_version_tag(NAME, "2", DECISION, CLEARED)
+    cleared = unreviewed(models, NAME)
+    by_hand(models, "challenger", "4")
+    promote(models, "3", beaten="2")
+
+    assert behind_our_back == {"champion": "2"}
+    assert cleared == {}
+    assert unreviewed(models, NAME) == {"challenger": "4"}
 
 
 def test_an_alias_taken_away_by_hand_and_one_of_their_own_are_noticed(models: Tracker) -> None:
@@ -278,7 +303,7 @@ def test_a_killed_promotion_is_undone_when_the_champion_was_moved_by_hand_since(
         ("promotion", "undone"),
         ("by hand", "done"),
     ]
-    assert aliases_of(models, NAME) == {"champion": "4"}
+    assert aliases_of(models, NAME) == {"champion": "4", "previous": "1"}
 
 
 def test_a_killed_promotion_is_undone_when_its_version_was_deleted_since(

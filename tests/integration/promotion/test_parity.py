@@ -14,12 +14,12 @@ import pytest
 from configs.errors import RegistryError
 from configs.schema import Template, TinyBase
 from tasks.data.records import Record
-from tasks.promotion.parity import ParityResult, check_parity
+from tasks.promotion.parity import LabelMargins, ParityResult, check_parity
 from tasks.promotion.parity_process import answer, main
 from tasks.registry.mlflow_versions import register_version
 from tasks.registry.packaging import AdapterPackage
 from tasks.tracking.mlflow_runs import Tracker
-from tests.trained_home import LABELS, TrainedHome, make_adapter, make_records, trainer_reference
+from tests.trained_home import LABELS, TrainedHome, make_adapter, make_records, trainer_margins, trainer_reference
 
 RECORDS = [record for record in make_records() if record.split == "test"]
 TOLERANCE = 0.01
@@ -58,11 +58,13 @@ def parity(
     *,
     records: Sequence[Record] = RECORDS,
     labels: Sequence[str] | None = None,
+    label_margins: LabelMargins | None = None,
     tolerance: float = TOLERANCE,
 ) -> ParityResult:
     return check_parity(
         tracker, "icd10",
-        version=version, records=records, reference=reference, labels=labels, tolerance=tolerance, batch_size=4,
+        version=version, records=records, reference=reference, labels=labels,
+        label_margins=label_margins or _not_asked, tolerance=tolerance, batch_size=4,
     )  # fmt: skip
 
 
@@ -123,7 +125,10 @@ def test_a_version_that_scores_other_texts_for_the_labels_is_caught_by_its_answe
     changed = package.template.model_copy(update={"completion": longer})
     version = register(tracker, trained_home.package(decoding="label_scoring", template=changed))
 
-    result = parity(tracker, version, reference, labels=LABELS)
+    def label_margins(record_ids: Sequence[str], said: Sequence[str]) -> list[float]:
+        return trainer_margins(trained_home, package, record_ids, said)
+
+    result = parity(tracker, version, reference, labels=LABELS, label_margins=label_margins)
 
     assert result.reason.startswith("other answers are chosen")
     assert result.differing
@@ -259,6 +264,10 @@ def test_the_fresh_process_can_not_import_burnish_even_where_it_is_on_the_path(t
     # `tasks` was refused though it is on the path; `json`, which the script holds already, shows that a leak is fatal
     assert process.returncode != 0
     assert "can import json" in process.stderr
+
+
+def _not_asked(record_ids: Sequence[str], said: Sequence[str]) -> Sequence[float]:
+    raise AssertionError("version and trainer choose other labels")
 
 
 def flip_last_byte(file: Path) -> None:

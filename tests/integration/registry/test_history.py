@@ -6,8 +6,8 @@ from tasks.registry.history import (
     AliasChange,
     Move,
     MoveState,
+    changes_by_hand,
     history,
-    notice_moves_by_hand,
     record_intent,
     record_outcome,
 )
@@ -40,14 +40,24 @@ def test_a_move_is_said_in_one_line(state: MoveState, ending: str) -> None:
 
 
 def test_a_removal_by_hand_is_said_as_seen() -> None:
-    move = make_move(kind="by hand", changes=(AliasChange("champion", "1", None),))
+    move = make_move(kind="by hand", changes=(AliasChange("champion", "1", None),), reason="")
 
     assert move.sentence() == "champion taken from version 1: by hand, seen at 2026-01-02T03:04:05+00:00"
 
 
+def test_changes_that_nobody_recorded_are_those_by_hand() -> None:
+    moves = [make_move()]
+
+    assert changes_by_hand(moves, {"previous": "1", "champion": "2"}) == []
+    assert changes_by_hand(moves, {"champion": "3", "own": "4"}) == [
+        AliasChange("champion", "2", "3"),
+        AliasChange("own", None, "4"),
+        AliasChange("previous", "1", None),
+    ]
+
+
 def test_a_model_that_is_not_there_has_no_history(tracker: Tracker) -> None:
     assert history(tracker, "nothing") == []
-    assert notice_moves_by_hand(tracker, "nothing") == []
 
 
 def test_moves_are_numbered_and_keep_what_was_recorded(tracker: Tracker) -> None:
