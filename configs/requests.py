@@ -37,6 +37,10 @@ class RecipeRequest(Section):
     overrides: tuple[str, ...] = ()
     """Values that differ from the file, each as key=value, such as training.epochs=2."""
 
+    def resolved_overrides(self) -> tuple[str, ...]:
+        """The overrides, with what other fields of the request say of the recipe."""
+        return self.overrides
+
 
 class FinetuneRequest(RecipeRequest):
     """Run a recipe."""
@@ -47,6 +51,37 @@ class FinetuneRequest(RecipeRequest):
     """Budget of the search: trials. Left out: what the recipe says."""
     minutes: float | None = Field(default=None, gt=0)
     """Budget of the search: no new trial starts after this many minutes. Left out: what the recipe says."""
+
+    def resolved_overrides(self) -> tuple[str, ...]:
+        """The overrides, then the budgets."""
+        budgets = {"search.trials": self.trials, "search.minutes": self.minutes}
+        return (*self.overrides, *(f"{key}={value}" for key, value in budgets.items() if value is not None))
+
+
+class RetrainRequest(RecipeRequest):
+    """Run a recipe again if there is a reason to."""
+
+    force: bool = False
+    """Retrain even though nothing changed, it was trained already, or it cools down. What is equal is reused."""
+    reason: str = Field(default="", max_length=1000)
+    """Why; kept with the run. Asking with a reason is a reason to retrain what was not trained yet."""
+    source: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Digest of the changed data, when an event asks."""
+
+
+class WatchRequest(RecipeRequest):
+    """Look once whether the recipe's data changed, and tell Prefect if so."""
+
+
+class NotifyRequest(RecipeRequest):
+    """Tell the recipe's webhook of a retrain that left no new champion."""
+
+    outcome: Literal["failed", "crashed", "rejected"]
+    """What became of the retrain: an error, a process that died, or a candidate that did not clear every gate."""
+    flow_run: str = Field(default="", max_length=200)
+    """Id of its Prefect flow run."""
+    flow_run_name: str = Field(default="", max_length=200)
+    """Name of its Prefect flow run."""
 
 
 class PromoteRequest(Section):

@@ -27,6 +27,12 @@ def recipe_names(roots: Sequence[Path] | None = None) -> list[str]:
     return sorted(_recipes(configured_roots() if roots is None else roots))
 
 
+def recipe_reference(given: str) -> str:
+    """Return how another request may name a recipe that was given by name or by path: by its name."""
+    path = Path(given)
+    return path.stem if path.suffix in (".yaml", ".yml") else given
+
+
 def resolve_recipe(request: RecipeRequest, *, confined: bool) -> tuple[Recipe, Path]:
     """Read the request's recipe, with its overrides; return it with its project root.
 

@@ -375,6 +375,25 @@ class Promotion(Section):
     """Records at once in the second comparison; the first takes one at a time."""
 
 
+class Retraining(Section):
+    """When a retrain is worth its time, and who hears of one that failed or was rejected."""
+
+    max_age_days: float | None = Field(default=90.0, gt=0)
+    """Days after which a champion is trained again though nothing changed, once in so many days; None: never."""
+    cool_down_hours: float = Field(default=1.0, ge=0)
+    """Hours after the end of a retrain in which no other one begins, unless it is forced."""
+    warm_start: bool = True
+    """Begin the search with the best parameters of the recipe's newest earlier study, after its own values."""
+    settle_seconds: float = Field(default=2.0, ge=0, le=60)
+    """Seconds for which a file must have been left alone before the watcher reads it: it may still be written."""
+    webhook: str | None = Field(default=None, pattern=r"^BURNISH_WEBHOOK(_[A-Z0-9]+)*$")
+    """Name of the environment variable that holds the http or https URL to tell; the URL itself is a secret."""
+    webhook_timeout_seconds: float = Field(default=10.0, gt=0, le=120)
+    """Longest wait for the webhook's answer."""
+    webhook_attempts: int = Field(default=3, ge=1, le=10)
+    """How often the webhook is tried, with a pause that doubles from one second."""
+
+
 class Recipe(Section):
     """Everything one model needs."""
 
@@ -404,6 +423,8 @@ class Recipe(Section):
     """Prices."""
     promotion: Promotion = Promotion()
     """Gates."""
+    retraining: Retraining = Retraining()
+    """When to train again."""
 
     @model_validator(mode="after")
     def _slices_name_columns(self) -> Self:

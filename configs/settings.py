@@ -58,6 +58,16 @@ class Settings:
         return self.home / "quarantine"
 
     @property
+    def watched(self) -> Path:
+        """`<recipe>.json`: what the watcher saw of a recipe's source when it last looked."""
+        return self.home / "watch"
+
+    @property
+    def file_digests(self) -> Path:
+        """Digests of source files, remembered by size and times so that an untouched file is not read again."""
+        return self.home / "file-digests"
+
+    @property
     def reports(self) -> Path:
         """`<recipe>.html`: the latest report of each recipe."""
         return self.home / "reports"

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from configs.environment import set_private_switches, use_home
 from configs.errors import BurnishError
-from tasks.reporting.terminal_text import printable
 from tasks.storage.interrupts import remember_interrupts
+from tasks.tracking.shown_text import printable
 
 if TYPE_CHECKING:
     from configs.schema import Recipe
     from configs.settings import Settings
 
+_LONGEST_REASON = 1000
 _STAGES = ("prepare", "validate", "baseline", "search", "evaluate")
 
 
@@ -70,6 +71,53 @@ def _finetune(options: argparse.Namespace) -> int:
     from tasks.reporting.terminal_summary import print_summary
 
     print_summary(summary, Console())
+    return 0
+
+
+def _retrain(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from configs.requests import RetrainRequest
+    from tasks.tracking.prefect_server import prefect_server, run_tags
+
+    recipe, settings, _ = _load(options)
+    request = RetrainRequest(
+        recipe=str(options.recipe), overrides=tuple(options.overrides), force=options.force, reason=options.reason
+    )
+    _show_terms(recipe)
+    with prefect_server(settings.home, settings.prefect_api_url):
+        from prefect import tags
+
+        from flows.retrain import retrain
+
+        with tags(*run_tags(recipe.name, settings.home)):
+            state = retrain(request, return_state=True)
+        summary = state.result()
+    if summary is not None:
+        from tasks.reporting.terminal_summary import print_summary
+
+        print_summary(summary, Console())
+    else:
+        print(f"{state.name}: {printable(state.message or '')}")
+    return 0
+
+
+def _watch(options: argparse.Namespace) -> int:
+    from configs.errors import ServerError
+    from configs.requests import WatchRequest
+    from tasks.tracking.prefect_server import prefect_server, run_tags
+
+    recipe, settings, _ = _load(options)
+    if settings.prefect_api_url is None:
+        raise ServerError("watch tells a Prefect server of changes, and PREFECT_API_URL names none; start one, set it")
+    with prefect_server(settings.home, settings.prefect_api_url):
+        from prefect import tags
+
+        from flows.watch import watch
+
+        with tags(*run_tags(recipe.name, settings.home)):
+            outcome = watch(WatchRequest(recipe=str(options.recipe), overrides=tuple(options.overrides)))
+    print(f"{recipe.name}: {outcome}")
     return 0
 
 
@@ -172,6 +220,12 @@ def _show_terms(recipe: Recipe) -> None:
         print(notice, file=sys.stderr)
 
 
+def _reason(text: str) -> str:
+    if len(text) > _LONGEST_REASON:
+        raise argparse.ArgumentTypeError(f"must have at most {_LONGEST_REASON} characters, got {len(text)}")
+    return text
+
+
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text!r}")
@@ -205,6 +259,12 @@ def _parser() -> argparse.ArgumentParser:
     add_recipe(add("finetune", _finetune, "run every stage of a recipe; finished ones are reused"), until=None)
     for stage in _STAGES:
         add_recipe(add(stage, _finetune, f"run a recipe up to the stage {stage!r}"), until=stage)
+    retrain = add("retrain", _retrain, "run a recipe again if its data, base model or age says so; else say why not")
+    add_recipe(retrain, until=None)
+    retrain.add_argument("--force", action="store_true", help="even though nothing changed; what is equal is reused")
+    retrain.add_argument("--reason", type=_reason, default="", help="why you ask; kept with the run")
+    watch = add("watch", _watch, "look once whether a recipe's data changed, and tell the Prefect server")
+    add_recipe(watch, until=None)
     preview = add("preview", _preview, "show rendered records with the trained tokens marked")
     add_recipe(preview, until=None)
     preview.add_argument("--count", type=_positive, default=3, metavar="N", help="records to show (default 3)")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
 
 from prefect import flow, tags
 
-from configs.requests import FinetuneRequest
+from configs.requests import FinetuneRequest, Stage
+from configs.schema import Recipe
 from configs.settings import settings_from
 from flows.baseline import baseline
 from flows.evaluate import evaluate
@@ -16,6 +20,7 @@ from flows.register import register
 from flows.search import search
 from flows.validate import validate
 from tasks.models.tasks import resolve_base, shared_workers
+from tasks.monitoring.tasks import remember_trained
 from tasks.reporting.summary import RunSummary
 from tasks.reporting.tasks import write_report
 from tasks.tracking.prefect_server import run_tags
@@ -23,24 +28,49 @@ from tasks.tracking.recipe_run import RecipeRun, open_recipe_run
 from tasks.tracking.stage_ledger import StageRecord
 from tasks.tracking.tasks import close_dead_runs, name_flow_run, read_recipe
 
+AfterStage = Callable[[StageRecord], object]
+
 
 @flow(name="finetune", flow_run_name="{request.recipe}")
 def finetune(request: FinetuneRequest) -> RunSummary | None:
     """Prepare, validate, baseline, search, evaluate, register, promote, report; finished stages are reused."""
     recipe, project_root = read_recipe(request)
+    with recipe_at_work(recipe, project_root) as (run, base):
+        stages = run_stages(run, base, until=request.until)
+        return conclude(run, base, stages) if request.until is None else None
+
+
+@contextmanager
+def recipe_at_work(recipe: Recipe, project_root: Path) -> Iterator[tuple[RecipeRun, str]]:
+    """Hold the recipe's lease, its parent run and its workers; gives the run and the digest of the base model."""
     settings = settings_from(project_root=project_root)
     opened = open_recipe_run(recipe, settings, project_root=project_root)
     with opened as run, shared_workers(), tags(*run_tags(recipe.name, settings.home)):
         close_dead_runs(recipe.name, settings.home)
-        base = resolve_base(run)
-        records = []
-        for record in _stages(run, base):
-            records.append(record)
-            if record.name == "validate":
-                name_flow_run(recipe.name, snapshot=record.outputs["snapshot"])
-            if record.name == request.until:
-                return None
-        return write_report(run, records)
+        yield run, resolve_base(run)
+
+
+def run_stages(
+    run: RecipeRun, base: str, *, until: Stage | None = None, after: Mapping[str, AfterStage] = MappingProxyType({})
+) -> list[StageRecord]:
+    """Run the stages, all of them or up to `until`; `after` names what is done when a stage is."""
+    records = []
+    for record in _stages(run, base):
+        records.append(record)
+        if record.name == "validate":
+            name_flow_run(run.recipe.name, snapshot=record.outputs["snapshot"])
+        if record.name in after:
+            after[record.name](record)
+        if record.name == until:
+            break
+    return records
+
+
+def conclude(run: RecipeRun, base: str, stages: list[StageRecord]) -> RunSummary:
+    """Report on all the stages, and remember what was trained."""
+    summary = write_report(run, stages)
+    remember_trained(run, base, stages)
+    return summary
 
 
 def _stages(run: RecipeRun, base: str) -> Iterator[StageRecord]:

@@ -11,7 +11,7 @@ from tasks.tracking.stage_ledger import StageRecord
 
 @flow(name="prepare", flow_run_name="prepare {run.recipe.name}")
 def prepare(run: RecipeRun) -> StageRecord:
-    """Make the snapshot; outputs `snapshot`, `counts`, `labels`."""
+    """Make the snapshot; outputs `snapshot`, `counts`, `labels`, `source`."""
     check_templates(run)
     return run_stage(
         run,

@@ -23,7 +23,7 @@ def preview(recipe: Recipe, settings: Settings, project_root: Path, *, count: in
     from tasks.data.templates import check_template
     from tasks.models.base_models import import_base
     from tasks.models.tokenizer import load_tokenizer
-    from tasks.reporting.terminal_text import printable
+    from tasks.tracking.shown_text import printable
 
     check_template(recipe.template, recipe.data.columns)
     records = assign_splits(to_records(load_rows(recipe.data, project_root), recipe.data), recipe.data)

@@ -50,8 +50,13 @@ def load_rows(data: Data, project_root: Path) -> LoadedRows:
     return LoadedRows(rows=tuple(rows), columns=_columns(parts), splits=splits or None)
 
 
-def source_digest(data: Data, project_root: Path) -> str:
+def source_digest(data: Data, project_root: Path, *, digest_file: Callable[[Path], str] = file_digest) -> str:
     """Hash of what the rows depend on: the files' bytes; or a function's source, options and packages.
+
+    Args:
+        data: the recipe's section.
+        project_root: what relative paths are read from.
+        digest_file: gives the digest of a file; `file_memory.remembering` spares reading an untouched one.
 
     Raises:
         DataError: a file is missing or unreadable.
@@ -62,8 +67,19 @@ def source_digest(data: Data, project_root: Path) -> str:
     files = {}
     for _, key, given in _files(data.source):
         path = checked_path(project_root / given, key=key)
-        files[key] = [file_format(path, data.source.format, key=key), file_digest(path)]
+        files[key] = [file_format(path, data.source.format, key=key), digest_file(path)]
     return digest_of({"kind": "file", "files": files})
+
+
+def source_files(data: Data, project_root: Path) -> tuple[Path, ...]:
+    """The files that the rows are read from; none of an entry point.
+
+    Raises:
+        DataError: a file is missing or unreadable.
+    """
+    if isinstance(data.source, EntryPointSource):
+        return ()
+    return tuple(checked_path(project_root / given, key=key) for _, key, given in _files(data.source))
 
 
 def installed_sources() -> tuple[str, ...]:

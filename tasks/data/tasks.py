@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import task
 
+from configs.errors import DataError
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun
 
@@ -40,23 +41,25 @@ def prepare_identity(run: RecipeRun) -> str:
 
 @task(name="prepare snapshot")
 def prepare_snapshot(run: RecipeRun) -> dict[str, Any]:
-    """Load, map, split and store the records."""
+    """Load, map, split and store the records.
+
+    Raises:
+        DataError: the source is damaged, or changed while it was read.
+    """
     from tasks.data.mapping import to_records
     from tasks.data.snapshots import read_snapshot, write_snapshot
     from tasks.data.sources import load_rows, source_digest
     from tasks.data.splitting import assign_splits
 
     data = run.recipe.data
+    source = source_digest(data, run.project_root)
     records = assign_splits(to_records(load_rows(data, run.project_root), data), data)
-    digest = write_snapshot(
-        records,
-        snapshots=run.settings.snapshots,
-        source_digest=source_digest(data, run.project_root),
-        labels=data.labels,
-    )
+    if source_digest(data, run.project_root) != source:
+        raise DataError("the source changed while it was being read; run the same command again when it is complete")
+    digest = write_snapshot(records, snapshots=run.settings.snapshots, source_digest=source, labels=data.labels)
     snapshot = read_snapshot(run.settings.snapshots, digest)
     run.tracker.log_snapshot_input(run.run_id, digest, name=run.recipe.name)
-    return {"snapshot": digest, "counts": snapshot.counts, "labels": snapshot.labels}
+    return {"snapshot": digest, "counts": snapshot.counts, "labels": snapshot.labels, "source": source}
 
 
 def snapshot_is_there(run: RecipeRun, outputs: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ import uuid
 
 from configs.errors import RegistryError
 from configs.settings import Settings
+from tasks.promotion.announcements import announce_move
 from tasks.tracking.recipe_run import tracker_at
 
 
@@ -30,6 +31,7 @@ def promote_by_hand(settings: Settings, reference: str, *, reason: str) -> str:
         alias="champion", version=version.version, beaten_champion=beaten,
         actor=getpass.getuser(), reason=reason, decision=f"by hand {uuid.uuid4().hex[:8]}",
     )  # fmt: skip
+    announce_move(version.name, move)
     return move.sentence()
 
 
@@ -42,7 +44,9 @@ def rollback_by_hand(settings: Settings, name: str, *, reason: str) -> str:
     from tasks.promotion.alias_moves import rollback
 
     _require(reason)
-    return rollback(tracker_at(settings), name, actor=getpass.getuser(), reason=reason).sentence()
+    move = rollback(tracker_at(settings), name, actor=getpass.getuser(), reason=reason)
+    announce_move(name, move)
+    return move.sentence()
 
 
 def notice_moves(settings: Settings) -> list[str]:

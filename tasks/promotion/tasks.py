@@ -14,6 +14,7 @@ from prefect import task
 from configs.settings import settings_from
 from tasks.inference.answers import select_records
 from tasks.models.tasks import open_worker
+from tasks.promotion.announcements import announce_move, announce_rejection
 from tasks.registry.incumbent import COMPARED_WITH
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun
@@ -21,6 +22,7 @@ from tasks.tracking.stage_ledger import StageRecord
 
 if TYPE_CHECKING:
     from tasks.promotion.gates import Decision
+    from tasks.registry.history import Move
 
 log = logging.getLogger("burnish")
 
@@ -139,7 +141,13 @@ def decide_and_move(run: RecipeRun, checked: StageRecord, scores: StageRecord, v
     identity = promote_identity.fn(run, checked, scores, version)
     _tag(run, number, decision, verdict=verdict.sentence)
     if decision.promote:
-        _move(run, number, decision, identity)
+        announce_move(recipe.name, _move(run, number, decision, identity))
+    else:
+        announce_rejection(
+            recipe.name, number,
+            decision=f"{run.run_id} {identity}", champion=decision.champion_version,
+            gates=[gate.name for gate in decision.gates if not gate.passed],
+        )  # fmt: skip
     log.info("  %s", verdict.sentence)
     others = [*cheaper, *([champion] if champion else [])]
     gains = {card.name: compare(candidate, card, rows=rows, confidence=recipe.evaluation.confidence) for card in others}
@@ -167,11 +175,11 @@ def _tag(run: RecipeRun, version: str, decision: Decision, *, verdict: str) -> N
     describe_version(run.tracker, run.recipe.name, version=version, text=text)
 
 
-def _move(run: RecipeRun, version: str, decision: Decision, identity: str) -> None:
+def _move(run: RecipeRun, version: str, decision: Decision, identity: str) -> Move:
     from tasks.promotion.alias_moves import move_alias
 
     assert decision.alias is not None
-    move_alias(
+    return move_alias(
         run.tracker,
         run.recipe.name,
         alias=decision.alias,

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ BASE = "burnish.base"
 REJECTED = "burnish.rejected"
 MADE_BY_BURNISH = "burnish.recipe"
 """A tag of every version that Burnish registered: its recipe's name."""
+SNAPSHOT = "burnish.snapshot"
 _REFERENCE = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9_-]{0,62})(@(?P<alias>[A-Za-z0-9_-]{1,255})|/(?P<version>[0-9]{1,9}))?"
 )
@@ -48,6 +50,8 @@ class ModelVersion:
     """Where its artifacts lie."""
     tags: Mapping[str, str]
     aliases: tuple[str, ...]
+    created_at: datetime
+    """When it was registered."""
 
 
 def register_version(
@@ -143,7 +147,8 @@ def get_version(tracker: Tracker, name: str, *, version: str) -> ModelVersion:
     with tracker.explained(f"read version {version} of {name!r}"):
         found = tracker.client.get_model_version(name, version)
     aliases = tuple(sorted(alias for alias, holder in aliases_of(tracker, name).items() if holder == version))
-    return ModelVersion(name, version, found.run_id or "", found.source, dict(found.tags), aliases)
+    created_at = datetime.fromtimestamp(found.creation_timestamp / 1000, tz=UTC)
+    return ModelVersion(name, version, found.run_id or "", found.source, dict(found.tags), aliases, created_at)
 
 
 def version_exists(tracker: Tracker, name: str, *, version: str) -> bool:

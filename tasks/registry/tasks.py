@@ -62,9 +62,9 @@ def version_is_there(run: RecipeRun, outputs: Mapping[str, Any]) -> bool:
 def register_candidate(run: RecipeRun, package: AdapterPackage, option: dict[str, Any], snapshot: str) -> str:
     """Register the candidate once; its tags name snapshot, option and the run it came from."""
     from tasks.registry.incumbent import OPTION
-    from tasks.registry.mlflow_versions import MADE_BY_BURNISH, register_version
+    from tasks.registry.mlflow_versions import MADE_BY_BURNISH, SNAPSHOT, register_version
 
-    tags = {"burnish.snapshot": snapshot, MADE_BY_BURNISH: run.recipe.name, OPTION: json.dumps(option)}
+    tags = {SNAPSHOT: snapshot, MADE_BY_BURNISH: run.recipe.name, OPTION: json.dumps(option)}
     version = register_version(run.tracker, run.recipe.name, run_id=run.run_id, package=package, tags=tags)
     log.info("  version %s of %s", version, run.recipe.name)
     return version

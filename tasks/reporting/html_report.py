@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasks.reporting.plots import curves_plot, history_plot, options_plot
 from tasks.reporting.summary import RunSummary
-from tasks.reporting.terminal_text import printable
+from tasks.tracking.shown_text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from tasks.reporting.summary import RunSummary
-from tasks.reporting.terminal_text import shortened
-
-_MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+!|~&:@.-])")
-
-
-def escaped(text: str, width: int = 400) -> str:
-    """Text as it is, on one line: nothing in it is a link, an image or HTML."""
-    return _MARKUP.sub(r"\\\1", shortened(text, width))
+from tasks.tracking.shown_text import escaped
 
 
 def summary_as_markdown(summary: RunSummary) -> str:

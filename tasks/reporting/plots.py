@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.reporting.summary import OptionRow
-from tasks.reporting.terminal_text import shortened
+from tasks.tracking.shown_text import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks.reporting.details import report_details
 from tasks.reporting.html_report import render_report
-from tasks.reporting.markdown import escaped, summary_as_markdown
+from tasks.reporting.markdown import summary_as_markdown
 from tasks.reporting.summary import SUMMARY_FILE, OptionRow, RunSummary, StageRow
 from tasks.storage.durable import write_text
 from tasks.tracking.prefect_artifacts import artifact_key, link_to_run

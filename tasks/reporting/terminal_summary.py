@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.reporting.summary import OptionRow, RunSummary
-from tasks.reporting.terminal_text import printable, shortened
+from tasks.tracking.shown_text import printable, shortened
 
 _BAR_WIDTH = 32
 

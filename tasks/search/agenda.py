@@ -11,7 +11,7 @@ from configs.schema import Search, Training
 from tasks.search.confirmation import choose_finalists, confirmation_requests
 from tasks.search.optuna_study import OpenTrial, OptunaStudy
 from tasks.search.results import TrialRequest, TrialRow
-from tasks.search.space import CombinationRefused, own_parameters, resolve_training
+from tasks.search.space import CombinationRefused, Parameters, fitting_parameters, own_parameters, resolve_training
 
 _REFUSED_PER_TRIAL = 20
 """Combinations that can't be run cost nothing, but a space of nothing else must end the search some time."""
@@ -33,7 +33,14 @@ class Agenda:
     """Hands out work to slot threads. All that touches the study happens under one lock, in this process alone."""
 
     def __init__(
-        self, study: OptunaStudy, search: Search, training: Training, *, seed: int, clock: Callable[[], float]
+        self,
+        study: OptunaStudy,
+        search: Search,
+        training: Training,
+        *,
+        seed: int,
+        clock: Callable[[], float],
+        warm_start: Parameters | None,
     ) -> None:
         self._study, self._search, self._training, self._seed = study, search, training, seed
         self._clock, self._started = clock, clock()
@@ -42,8 +49,9 @@ class Agenda:
         self._running = 0
         self._confirmations: list[TrialRequest] | None = None
         self._earlier_seconds = sum(row.seconds for row in study.rows()) / search.slots
-        if study.waiting_count() == 0 and not self._live_rows():
-            study.enqueue(own_parameters(search.space, training))
+        if not self._live_rows():
+            for parameters in self._first_parameters(warm_start)[study.begun :]:
+                study.enqueue(parameters)
 
     def take(self) -> Work | None:
         """Wait for work; None when there is none left for this slot.
@@ -109,6 +117,16 @@ class Agenda:
         with self._change:
             self._study.close_running(reason)
 
+    def _first_parameters(self, warm_start: Parameters | None) -> list[dict[str, Any]]:
+        """What the first trials run with: the recipe's own values, then the warm start as far as the space holds it."""
+        own = own_parameters(self._search.space, self._training)
+        warm = fitting_parameters(self._search.space, warm_start or {})
+        return [own, warm][: self._budget] if warm and warm != own else [own]
+
+    @property
+    def _budget(self) -> int:
+        return self._search.trials if self._search.space else 1
+
     def _live_rows(self) -> list[TrialRow]:
         return [row for row in self._study.rows() if row.number >= self._study.forgiven]
 
@@ -118,7 +136,7 @@ class Agenda:
         if self._study.waiting_count():
             return True
         rows = self._live_rows()
-        budget = self._search.trials if self._search.space else 1
+        budget = self._budget
         ended = sum(row.state in ("finished", "pruned") for row in rows)
         failed = sum(row.state == "failed" for row in rows)
         refused = sum(row.state == "refused" for row in rows)

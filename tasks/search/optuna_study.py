@@ -151,6 +151,11 @@ class OptunaStudy:
         """Trials with smaller numbers failed in a search that is over; they don't count against this one."""
         return int(self._study.user_attrs.get(_FORGIVEN, 0))
 
+    @property
+    def begun(self) -> int:
+        """Trials that were enqueued or begun in the present search, resumed ones counted once."""
+        return self._next_number() - self.forgiven
+
     def forgive_failures(self) -> None:
         """Let the next search of this study begin anew, since what made every trial fail may be mended by then."""
         self._study.set_user_attr(_FORGIVEN, self._next_number())

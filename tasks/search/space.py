@@ -35,6 +35,12 @@ def own_parameters(space: Space, training: Training) -> dict[str, Any]:
     return {field: value for field, value in own.items() if value is not None}
 
 
+def fitting_parameters(space: Space, earlier: Parameters) -> dict[str, Any]:
+    """Return those values of an earlier study that the present space contains; other fields are drawn."""
+    known = {field: _within(earlier[field], space[field]) for field in sorted(space) if field in earlier}
+    return {field: value for field, value in known.items() if value is not None}
+
+
 def resolve_training(training: Training, parameters: Parameters) -> Training:
     """Return the recipe's training section with the parameters of a trial.
 
@@ -59,7 +65,7 @@ def _suggest_one(trial: Trial, field: str, values: Range | Choices) -> Any:
 def _within(own: Any, values: Range | Choices) -> Any | None:
     if isinstance(values, Choices):
         return next((choice for choice in values.choices if choice == own), None)
-    return own if own is not None and values.low <= own <= values.high else None
+    return own if isinstance(own, int | float) and values.low <= own <= values.high else None
 
 
 def _is_whole(field: str) -> bool:

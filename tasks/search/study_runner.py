@@ -24,6 +24,7 @@ from tasks.search.confirmation import (
 from tasks.search.optuna_database import database_errors
 from tasks.search.optuna_study import OptunaStudy
 from tasks.search.results import StudyResult, TrialRequest, TrialRow
+from tasks.search.space import Parameters
 
 OnReport = Callable[[dict[str, Any]], bool]
 Trainer = Callable[[TrialRequest, OnReport], dict[str, Any]]
@@ -60,6 +61,7 @@ def run_study(
     seed: int,
     open_trainer: Callable[[int], AbstractContextManager[Trainer]],
     callbacks: TrialCallbacks,
+    warm_start: Parameters | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> StudyResult:
     """Run a study to the end of its budgets, or go on with it, and name the best parameters.
@@ -74,6 +76,7 @@ def run_study(
         seed: the recipe's seed: of the trials, of the draws, and the one below the confirmation seeds.
         open_trainer: called with the slot number in that slot's own thread once it has work, and left in it.
         callbacks: hear of each trial.
+        warm_start: parameters of an earlier study that a new one tries after the recipe's own; no part of its identity.
         clock: seconds, for the budget `search.minutes`.
 
     Raises:
@@ -84,7 +87,7 @@ def run_study(
         for row in (each for each in study.decided_rows() if each.was_trained):
             callbacks.on_trial_ended(row)
         study.close_running("the process that ran it was killed; a later trial resumed it")
-        agenda = Agenda(study, search, training, seed=seed, clock=clock)
+        agenda = Agenda(study, search, training, seed=seed, clock=clock, warm_start=warm_start)
         _Slots(agenda, open_trainer, callbacks).work_off(search.slots)
         return _result(study, study_name, search=search, training=training, seed=seed)
 

@@ -16,6 +16,7 @@ from prefect import task
 from configs.schema import Template
 from tasks.inference.options import Decoding
 from tasks.models.tasks import open_worker, precision_of
+from tasks.search.warm_start import resolve_warm_start, warm_start_of
 from tasks.storage.durable import is_valid_directory
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun
@@ -41,6 +42,14 @@ def search_identity(run: RecipeRun, snapshot: str, base: str, template: dict[str
         "search": run.recipe.search.model_dump(mode="json", exclude={"slots"}),
     }
     return stage_identity("search", inputs, rooms=["tasks.search", "tasks.training"], libraries=_LIBRARIES)
+
+
+@task(name="find the warm start")
+def find_warm_start(run: RecipeRun) -> None:
+    """Fix on the recipe's run what its study begins with: the best parameters of the newest earlier study."""
+    found = resolve_warm_start(run)
+    if found is not None:
+        log.info("  the search begins with the best parameters of %s: %s", found["study"], _shown(found["parameters"]))
 
 
 @task(name="search fine-tunes")
@@ -79,6 +88,7 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
         seed=recipe.seed,
         open_trainer=open_trainer,
         callbacks=_callbacks(run, snapshot, study_name),
+        warm_start=warm_start_of(run),
     )
     result = study()
     if not is_valid_directory(run.settings.adapters / result.adapter):

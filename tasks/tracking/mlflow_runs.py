@@ -30,7 +30,7 @@ from mlflow.environment_variables import (
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
-from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
+from mlflow.utils.validation import MAX_EXPERIMENT_TAG_VAL_LENGTH, MAX_PARAM_VAL_LENGTH
 
 from configs.errors import ServerError
 from tasks.storage.durable import digest_of
@@ -88,6 +88,12 @@ class Tracker:
                 f"`mlflow experiments restore -x {found.experiment_id}`, or give the recipe another name"
             )
         return str(found.experiment_id)
+
+    def tag_experiment(self, experiment: str, tags: Mapping[str, str]) -> None:
+        """Set tags of an experiment, replacing those of the same key."""
+        with self.explained("tag the experiment"):
+            for key, value in tags.items():
+                self.client.set_experiment_tag(experiment, key, value[:MAX_EXPERIMENT_TAG_VAL_LENGTH])
 
     def experiments(self) -> list[Experiment]:
         """Return every experiment that is not deleted."""

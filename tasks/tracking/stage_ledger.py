@@ -46,6 +46,16 @@ def find_stage(tracker: Tracker, experiment: str, *, name: str, identity: str) -
     return None
 
 
+def latest_stage(tracker: Tracker, experiment: str, *, name: str, besides: str) -> StageRecord | None:
+    """Return the newest finished stage of this name, of any identity, on another recipe run than `besides`."""
+    for run in tracker.runs(experiment, tags={"burnish.kind": "recipe"}):
+        if run.info.run_id != besides and f"{_TAG}{name}" in run.data.tags:
+            record = _read(tracker, run.info.run_id, name)
+            if record is not None:
+                return record
+    return None
+
+
 def record_stage(
     tracker: Tracker,
     parent: str,

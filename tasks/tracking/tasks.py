@@ -7,21 +7,19 @@ from pathlib import Path
 from prefect import get_run_logger, task
 from prefect.runtime import deployment, flow_run
 
-from configs.requests import FinetuneRequest
+from configs.requests import RecipeRequest
 from configs.roots import resolve_recipe
 from configs.schema import Recipe
 from tasks.tracking.prefect_server import close_dead_flow_runs, run_tags
 
 
 @task(name="read the recipe")
-def read_recipe(request: FinetuneRequest) -> tuple[Recipe, Path]:
+def read_recipe(request: RecipeRequest) -> tuple[Recipe, Path]:
     """The recipe with what the request changes, and its project root.
 
     What comes through a deployment (a form, a schedule, an event) may reach nothing outside the configured roots.
     """
-    budgets = {"search.trials": request.trials, "search.minutes": request.minutes}
-    overrides = [f"{key}={value}" for key, value in budgets.items() if value is not None]
-    asked = request.model_copy(update={"overrides": (*request.overrides, *overrides)})
+    asked = RecipeRequest(recipe=request.recipe, overrides=request.resolved_overrides())
     return resolve_recipe(asked, confined=deployment.id is not None)
 
 

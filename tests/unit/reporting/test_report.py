@@ -4,10 +4,10 @@ from rich.console import Console
 
 from tasks.reporting.details import seed_note, trial_rows
 from tasks.reporting.html_report import render_report
-from tasks.reporting.markdown import escaped, summary_as_markdown
+from tasks.reporting.markdown import summary_as_markdown
 from tasks.reporting.summary import OptionRow, RunSummary, StageRow, summary_from_json
 from tasks.reporting.terminal_summary import next_commands, render_summary
-from tasks.reporting.terminal_text import printable
+from tasks.tracking.shown_text import escaped, printable
 
 HOSTILE = '<script>alert(1)</script>[x](http://x) \x1b[2J\u202e=cmd() $\\frac$ "'
 

@@ -2,7 +2,7 @@ import pytest
 from optuna.trial import FixedTrial, Trial
 
 from configs.schema import Choices, Range, Training
-from tasks.search.space import CombinationRefused, own_parameters, resolve_training, suggest
+from tasks.search.space import CombinationRefused, fitting_parameters, own_parameters, resolve_training, suggest
 
 
 def test_a_whole_field_is_drawn_as_a_whole_number():
@@ -102,3 +102,16 @@ def test_values_that_contradict_each_other_are_refused_with_the_reason():
 
 def test_the_stand_in_has_the_methods_of_a_trial():
     assert all(hasattr(Trial, name) for name in ("suggest_float", "suggest_int", "suggest_categorical"))
+
+
+def test_an_earlier_studys_values_are_taken_as_far_as_the_space_holds_them():
+    space = {
+        "learning_rate": Range(low=1.0e-4, high=1.0e-2, log=True),
+        "lora_rank": Range(low=2, high=8),
+        "schedule": Choices(choices=("linear", "cosine")),
+        "epochs": Choices(choices=(1, 2)),
+    }
+    earlier = {"learning_rate": 1.0e-3, "lora_rank": 16, "schedule": "constant", "weight_decay": 0.1}
+
+    assert fitting_parameters(space, earlier) == {"learning_rate": 1.0e-3}
+    assert fitting_parameters(space, {"lora_rank": "large", "epochs": 2}) == {"epochs": 2}

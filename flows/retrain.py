@@ -1,0 +1,40 @@
+"""Train again when there is a reason to: new data, a new base model, an old champion, somebody who asks."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.states import Completed, State
+
+from configs.errors import LeaseHeld
+from configs.requests import RetrainRequest
+from flows.finetune import conclude, recipe_at_work, run_stages
+from tasks.monitoring.tasks import begin_retrain, compare_data, compare_slices, decide_retrain
+from tasks.reporting.summary import RunSummary
+from tasks.search.tasks import find_warm_start
+from tasks.tracking.tasks import read_recipe
+
+
+@flow(name="retrain", flow_run_name="retrain {request.recipe}")
+def retrain(request: RetrainRequest) -> State[RunSummary | None]:
+    """Decide and say why; if it goes: every stage as in `finetune`, compared with the champion and what it knew.
+
+    Ends in a state named Skipped, Rejected (the candidate did not clear every gate) or Promoted.
+    """
+    recipe, project_root = read_recipe(request)
+    decision = decide_retrain(recipe, project_root, request)
+    if not decision.go:
+        return Completed(name="Skipped", message=decision.sentence)
+    try:
+        with recipe_at_work(recipe, project_root) as (run, base):
+            begin_retrain(run, decision)
+            if recipe.retraining.warm_start:
+                find_warm_start(run)
+            stages = run_stages(run, base, after={"validate": lambda checked: compare_data(run, checked)})
+            compare_slices(run, stages)
+            summary = conclude(run, base, stages)
+    except LeaseHeld as held:
+        if request.force:
+            raise
+        return Completed(name="Skipped", message=str(held))
+    outcome = "Promoted" if summary.decision["promote"] else "Rejected"
+    return Completed(name=outcome, message="; ".join(summary.decision["reasons"]), data=summary)

@@ -1,0 +1,83 @@
+"""The automations of retraining, as code: values for whoever installs them. Nothing is sent from here."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from prefect.events.actions import RunDeployment
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+
+from tasks.tracking.prefect_events import DATA_CHANGED, RECIPE_RESOURCE, RETRAIN_REQUESTED
+
+_RECIPE = "event.payload.recipe | default(event.resource.id | replace('" + RECIPE_RESOURCE + "', ''))"
+_OVERRIDES = "event.payload.overrides | default([])"
+_ENDED_BADLY = ("Failed", "Crashed", "Rejected")
+"""Names of the retrain's final states that somebody should hear of."""
+
+
+def retrain_automations(*, retrain: UUID, notify: UUID) -> list[AutomationCore]:
+    """Changed data and whoever asks start `retrain`; a retrain that failed, crashed or was rejected starts `notify`.
+
+    Install by name: an automation of the same name is replaced.
+
+    Args:
+        retrain: id of the deployment of `flows.retrain.retrain`.
+        notify: id of the deployment of `flows.notify.notify`.
+    """
+    return [
+        AutomationCore(
+            name="burnish: changed data starts a retrain",
+            description="Each change that the watcher sees asks for one retrain; the retrain decides whether it goes.",
+            trigger=_on_recipe_event(DATA_CHANGED),
+            actions=[_run(retrain, recipe=_RECIPE, overrides=_OVERRIDES, source="event.payload.source")],
+        ),
+        AutomationCore(
+            name="burnish: a request starts a retrain",
+            description="Any system may emit burnish.retrain.requested with a reason.",
+            trigger=_on_recipe_event(RETRAIN_REQUESTED),
+            actions=[
+                _run(
+                    retrain,
+                    recipe=_RECIPE,
+                    overrides=_OVERRIDES,
+                    reason="(event.payload.reason | default('an event asks') | string)[:1000]",
+                )
+            ],
+        ),
+        AutomationCore(
+            name="burnish: a retrain without a new champion is told",
+            description="Posts to the webhook that the recipe names in retraining.webhook, if it names one.",
+            trigger=EventTrigger(
+                expect={f"prefect.flow-run.{state}" for state in _ENDED_BADLY},
+                match={"prefect.resource.id": "prefect.flow-run.*"},
+                match_related={
+                    "prefect.resource.role": "deployment",
+                    "prefect.resource.id": f"prefect.deployment.{retrain}",
+                },
+                posture=Posture.Reactive,
+            ),
+            actions=[
+                _run(
+                    notify,
+                    recipe="flow_run.parameters.request.recipe",
+                    overrides="flow_run.parameters.request.overrides | default([])",
+                    outcome="event.resource['prefect.state-name'] | lower",
+                    flow_run="flow_run.id | string",
+                    flow_run_name="flow_run.name",
+                )
+            ],
+        ),
+    ]
+
+
+def _on_recipe_event(event: str) -> EventTrigger:
+    return EventTrigger(expect={event}, match={"prefect.resource.id": f"{RECIPE_RESOURCE}*"}, posture=Posture.Reactive)
+
+
+def _run(deployment: UUID, **fields: str) -> RunDeployment:
+    """Run a deployment whose one parameter `request` is made from the event: a Jinja expression for each field."""
+    pairs = ", ".join(f'"{name}": {{{{ ({expression}) | tojson }}}}' for name, expression in fields.items())
+    template = {"__prefect_kind": "jinja", "template": f"{{{pairs}}}"}
+    request: dict[str, Any] = {"__prefect_kind": "json", "value": template}
+    return RunDeployment(source="selected", deployment_id=deployment, parameters={"request": request})

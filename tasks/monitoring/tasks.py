@@ -1,0 +1,177 @@
+"""Prefect tasks of the monitoring room: fetch, decide, store."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+
+from configs.errors import ServerError
+from configs.requests import NotifyRequest, RetrainRequest, WatchRequest
+from configs.roots import recipe_reference
+from configs.schema import Recipe
+from configs.settings import settings_from
+from tasks.monitoring.retrain_policy import RetrainDecision, recipe_key, should_retrain
+from tasks.storage.durable import make_private_directory
+from tasks.tracking.prefect_events import DATA_CHANGED, emit_recipe_event
+from tasks.tracking.recipe_run import RecipeRun, tracker_at
+from tasks.tracking.stage_ledger import StageRecord
+
+log = logging.getLogger("burnish")
+
+_DATA_CHANGES = "retrain/data_changes.json"
+_SLICE_CHANGES = "retrain/slice_changes.json"
+
+
+@task(name="decide whether to retrain")
+def decide_retrain(recipe: Recipe, project_root: Path, request: RetrainRequest) -> RetrainDecision:
+    """Compare source, base model and recipe with what was trained, and say what follows and why."""
+    from tasks.monitoring.markdown import decision_as_markdown
+    from tasks.monitoring.retrain_facts import gather_facts
+
+    settings = settings_from(project_root=project_root)
+    make_private_directory(settings.home)
+    tracker, now = tracker_at(settings), datetime.now(UTC)
+    facts = gather_facts(tracker, recipe, settings, project_root=project_root, request=request, now=now)
+    decision = should_retrain(facts, recipe.retraining)
+    outcome = "retrain" if decision.go else "skipped"
+    tracker.tag_experiment(
+        tracker.experiment(recipe.name),
+        {"burnish.retrain": f"{now.isoformat(timespec='seconds')} {outcome}: {decision.sentence}"},
+    )
+    _show(recipe.name, "retrain-decision", decision_as_markdown(recipe.name, decision))
+    log.info("%s: %s", outcome, decision.sentence)
+    return decision
+
+
+@task(name="begin the retrain")
+def begin_retrain(run: RecipeRun, decision: RetrainDecision) -> None:
+    """Mark the run as a retrain, with its reasons."""
+    from tasks.monitoring.retrain_facts import RETRAIN_KEY
+
+    run.tracker.set_tags(run.run_id, {RETRAIN_KEY: decision.key, "burnish.retrain.reasons": decision.sentence})
+
+
+@task(name="compare with the champion's data")
+def compare_data(run: RecipeRun, checked: StageRecord) -> str:
+    """Tell what the data gained and lost since the champion (else the newest finished run) was trained.
+
+    Done once for a run: after the promotion the champion may be this run's own candidate.
+    """
+    from tasks.data.snapshots import read_snapshot
+    from tasks.monitoring.data_changes import compare_records
+    from tasks.monitoring.markdown import data_changes_as_markdown
+    from tasks.monitoring.retrain_facts import trained_snapshot
+
+    earlier = trained_snapshot(run.tracker, run.recipe.name, run.experiment, snapshots=run.settings.snapshots)
+    if earlier is None or run.tracker.read_text(run.run_id, _DATA_CHANGES) is not None:
+        return ""
+    before = read_snapshot(run.settings.snapshots, earlier.snapshot)
+    now = read_snapshot(run.settings.snapshots, checked.outputs["snapshot"])
+    changes = compare_records(before.records, now.records, has_labels=now.labels is not None)
+    values = {"reference": earlier.name, "before": before.digest, "now": now.digest, **asdict(changes)}
+    run.tracker.log_text(run.run_id, json.dumps(values, indent=1, ensure_ascii=False), _DATA_CHANGES)
+    markdown = data_changes_as_markdown(earlier.name, changes)
+    run.tracker.log_text(run.run_id, markdown, "retrain/data_changes.md")
+    run.tracker.set_tags(run.run_id, {"burnish.data_changes": changes.sentence})
+    _show(run.recipe.name, "data-changes", markdown)
+    log.info("  data since %s: %s", earlier.name, changes.sentence)
+    return changes.sentence
+
+
+@task(name="compare slices with the champion")
+def compare_slices(run: RecipeRun, stages: Sequence[StageRecord]) -> int:
+    """Leave the table of old champion and new candidate by slice; return how many slices it has."""
+    from tasks.monitoring.markdown import slice_changes_as_markdown
+    from tasks.monitoring.slice_changes import slice_changes
+
+    outputs = {stage.name: stage.outputs for stage in stages}
+    cards = {card["kind"]: card for card in outputs["evaluate"]["scorecards"]}
+    if "champion" not in cards:
+        return 0
+    champion, candidate = cards["champion"], cards["candidate"]
+    changes = slice_changes(champion, candidate, outputs["promote"]["decision"]["slices"])
+    columns: dict[str, list[Any]] = {
+        "slice": [f"{row.slice} {row.value}" for row in changes],
+        "records": [row.n for row in changes],
+        champion["name"]: [row.champion for row in changes],
+        "candidate": [row.candidate for row in changes],
+        "difference": [row.difference for row in changes],
+        "blocks": [row.blocks for row in changes],
+    }
+    run.tracker.log_table(run.run_id, columns, _SLICE_CHANGES)
+    _show(run.recipe.name, "slice-changes", slice_changes_as_markdown(champion["name"], changes))
+    return len(changes)
+
+
+@task(name="remember what was trained")
+def remember_trained(run: RecipeRun, base: str, stages: Sequence[StageRecord]) -> None:
+    """Tag the run with what it trained on: later triggers for just the same are skipped."""
+    from tasks.monitoring.retrain_facts import WhatIsTrained
+
+    source = next(stage.outputs["source"] for stage in stages if stage.name == "prepare")
+    trained = WhatIsTrained(source, base, recipe_key(run.recipe.model_dump(mode="json")))
+    run.tracker.set_tags(run.run_id, trained.as_tags())
+
+
+@task(name="look at the source")
+def look_and_tell(recipe: Recipe, project_root: Path, request: WatchRequest) -> str:
+    """Compare the source with the last look, tell Prefect of a change, and only then remember it.
+
+    Raises:
+        DataError: the source can't be read.
+        ServerError: it changed, and no Prefect server took the event.
+    """
+    from tasks.monitoring.source_watch import look_at_source, remember
+
+    settings = settings_from(project_root=project_root)
+    look = look_at_source(recipe, settings, project_root=project_root)
+    if look.outcome == "changed":
+        payload = {
+            "recipe": recipe_reference(request.recipe),
+            "overrides": list(request.overrides),
+            "source": look.seen.digest,
+            "before": look.before,
+            "change": look.seen.changes,
+        }
+        occasion = f"{look.seen.changes}\0{look.before}\0{look.seen.digest}"
+        if emit_recipe_event(DATA_CHANGED, recipe.name, occasion=occasion, payload=payload) is None:
+            raise ServerError(
+                f"the data of {recipe.name!r} changed, but no Prefect server took the event; start one or correct "
+                "PREFECT_API_URL: the next look tells it again"
+            )
+    if look.outcome != "unchanged":
+        remember(look, recipe, settings)
+    log.info("source of %s: %s", recipe.name, look.outcome)
+    return look.outcome
+
+
+@task(name="tell the webhook")
+def tell_webhook(recipe: Recipe, request: NotifyRequest) -> bool:
+    """Post what became of a retrain; False where the recipe names no webhook."""
+    from tasks.monitoring.webhook import post_to_webhook
+
+    what = {"failed": "failed", "crashed": "crashed", "rejected": "trained a candidate that was rejected"}
+    message = {
+        "text": f"Burnish: the retrain of {recipe.name} {what[request.outcome]}; see Prefect's flow run",
+        "recipe": recipe.name,
+        "outcome": request.outcome,
+        "flow_run": request.flow_run,
+        "flow_run_name": request.flow_run_name,
+    }
+    told = post_to_webhook(recipe.retraining, message, environment=os.environ)
+    log.info("webhook of %s: %s", recipe.name, "told" if told else "the recipe names none")
+    return told
+
+
+def _show(recipe_name: str, what: str, markdown: str) -> None:
+    key = f"{recipe_name}-{what}".replace("_", "-")
+    create_markdown_artifact(key=key, markdown=markdown, description=f"{what.replace('-', ' ')} of {recipe_name}")

@@ -1,0 +1,67 @@
+"""What the templates make of an event, as Prefect's server renders them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tasks.monitoring.automations import retrain_automations
+
+RETRAIN, NOTIFY = UUID(int=1), UUID(int=2)
+EVIL = 'a"}, "force": true, {{ 7 * 7 }} \n</script>'
+
+
+def rendered(position: int, **context: Any) -> dict[str, Any]:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    automation = retrain_automations(retrain=RETRAIN, notify=NOTIFY)[position]
+    parameter = automation.actions[0].parameters["request"]
+    assert parameter["__prefect_kind"] == "json"
+    assert parameter["value"]["__prefect_kind"] == "jinja"
+    text = ImmutableSandboxedEnvironment().from_string(parameter["value"]["template"]).render(**context)
+    values: dict[str, Any] = json.loads(text)
+    return values
+
+
+def event(**payload: Any) -> dict[str, Any]:
+    return {"payload": payload, "resource": {"id": "burnish.recipe.tickets", "prefect.state-name": "Crashed"}}
+
+
+def test_changed_data_asks_for_the_recipe_and_names_the_data() -> None:
+    request = rendered(0, event=event(recipe="smoke", overrides=["seed=3"], source="ab" * 32))
+
+    assert request == {"recipe": "smoke", "overrides": ["seed=3"], "source": "ab" * 32}
+
+
+def test_a_bare_request_names_the_recipe_by_its_resource() -> None:
+    assert rendered(1, event=event()) == {"recipe": "tickets", "overrides": [], "reason": "an event asks"}
+
+
+@pytest.mark.parametrize("reason", [EVIL, "x" * 5000, 7])
+def test_whatever_a_payload_holds_stays_one_value(reason: Any) -> None:
+    from configs.requests import RetrainRequest
+
+    request = rendered(1, event=event(recipe="smoke", reason=reason))
+
+    assert set(request) == {"recipe", "overrides", "reason"}
+    assert request["reason"] == str(reason)[:1000]
+    assert not RetrainRequest.model_validate(request).force
+
+
+def test_a_retrain_that_ended_badly_is_told_with_its_own_request() -> None:
+    from configs.requests import NotifyRequest
+
+    flow_run = {"id": UUID(int=9), "name": "smoke 1234", "parameters": {"request": {"recipe": "smoke"}}}
+    request = rendered(2, event=event(), flow_run=flow_run)
+
+    assert NotifyRequest.model_validate(request).outcome == "crashed"
+    assert request["flow_run"] == str(UUID(int=9))
+
+
+def test_the_names_are_the_automations_identity() -> None:
+    names = [automation.name for automation in retrain_automations(retrain=RETRAIN, notify=NOTIFY)]
+
+    assert len(set(names)) == 3
