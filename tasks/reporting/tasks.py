@@ -17,6 +17,7 @@ from tasks.reporting.summary import SUMMARY_FILE, OptionRow, RunSummary, StageRo
 from tasks.storage.durable import write_text
 from tasks.tracking.prefect_artifacts import artifact_key, link_to_run
 from tasks.tracking.recipe_run import RecipeRun
+from tasks.tracking.shown_text import escaped
 from tasks.tracking.stage_ledger import StageRecord
 
 

@@ -46,6 +46,7 @@ def prefect_server(home: Path, api_url: str | None) -> Iterator[str]:
             os.environ["PREFECT_API_URL"] = url
             yield url
         finally:
+            _send_waiting_logs()
             os.environ.pop("PREFECT_API_URL", None)
             stop(process, grace_seconds=_STOP_SECONDS)
 
@@ -77,6 +78,13 @@ def close_dead_flow_runs(tags: Sequence[str], *, alive: str | None) -> int:
             if task_run.flow_run_id in dead_ids:
                 client.set_task_run_state(task_run.id, crashed, force=True)
     return len(dead)
+
+
+def _send_waiting_logs() -> None:
+    """Send what Prefect has still to send, or it complains of the missing server when the process ends."""
+    handlers = sys.modules.get("prefect.logging.handlers")
+    if handlers is not None:
+        handlers.APILogWorker.drain_all(timeout=_STOP_SECONDS)
 
 
 def _start(port: int, output: int) -> subprocess.Popen[bytes]:
