@@ -23,11 +23,11 @@ from tests.e2e.installation import PROJECT, Installation
 STAGES = ("prepare", "validate", "baseline", "search", "evaluate", "register", "promote")
 Edit = Callable[[Path], None]
 NEW_RULE = """
-  short_completions:
-    why: Topics are single words.
-    expectation: expect_column_value_lengths_to_be_between
+  completions_again:
+    why: A topic is a word.
+    expectation: expect_text_to_be_free_of
     columns: [completion]
-    max_value: 40
+    finding: empty_text
     on_failure: warn
 """
 
@@ -71,7 +71,7 @@ CHANGES = (
     Change("a comment in a room's code", (), edit=appended("tasks/search/agenda.py", "\n# a remark\n")),
     Change("a gate", ("promote",), ("promotion.max_slice_loss=0.2",)),
     Change("a price", ("evaluate", "promote"), ("economics.requests_per_month=5000",)),
-    Change("a rule's action", ("validate",), ("validation.overrides={email_addresses: warn}",)),
+    Change("a rule's action", ("validate",), ("validation.overrides={email_addresses: drop}",)),
     Change("the suite's file", ("validate",), edit=appended("expectations/standard.yaml", NEW_RULE)),
     Change("the template", STAGES[1:], ("template.instruction=Answer with one word.",)),
     Change("a baseline setting", ("baseline", "evaluate", "promote"), ("baseline.shots=[0, 3]",)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -58,27 +57,24 @@ def rooms_used_by(rooms: Sequence[str], *, root: Path = _PROJECT) -> frozenset[s
     return frozenset(used)
 
 
-def _sources(root: Path, room: str) -> list[Path]:
+@cache
+def _trees(root: Path, room: str) -> tuple[tuple[Path, ast.Module], ...]:
     folder = root.joinpath(*room.split("."))
     if not (folder / "__init__.py").is_file():
         raise ValueError(f"{room!r} is not a room; give a package such as 'tasks.data'")
-    return sorted(folder.rglob("*.py"))
+    return tuple((path, ast.parse(path.read_bytes())) for path in sorted(folder.rglob("*.py")))
 
 
 @cache
 def _room_digest(root: Path, room: str) -> str:
-    """Digest of a room's sources by relative path and content; times don't count."""
-    digest = hashlib.sha256()
-    for path in _sources(root, room):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(root).as_posix()}:{len(content)}:".encode() + content)
-    return digest.hexdigest()
+    """Digest of a room's code by relative path; comments, layout and times don't count."""
+    return digest_of({path.relative_to(root).as_posix(): ast.dump(tree) for path, tree in _trees(root, room)})
 
 
 @cache
 def _imports(root: Path, room: str) -> frozenset[str]:
     """Rooms that the files of a room import anywhere (functions included) or name as a worker's job."""
-    named = (match for path in _sources(root, room) for match in _matches(ast.parse(path.read_bytes())))
+    named = (match for _, tree in _trees(root, room) for match in _matches(tree))
     found = {match.group(1) for match in named if match}
     return frozenset(used for used in found if (root.joinpath(*used.split(".")) / "__init__.py").is_file())
 

@@ -63,6 +63,12 @@ def test_a_touched_file_changes_nothing(tmp_path: Path) -> None:
     assert identity(before) == identity(touched)
 
 
+def test_comments_and_layout_change_nothing(tmp_path: Path) -> None:
+    reworded = project(tmp_path / "b", tasks__training__engine="# why\n" + SOURCES["tasks/training/engine.py"] + "\n\n")
+
+    assert identity(project(tmp_path / "a")) == identity(reworded)
+
+
 def test_code_of_the_room_changes_the_identity(tmp_path: Path) -> None:
     assert identity(project(tmp_path / "a")) != identity(project(tmp_path / "b", tasks__training__engine="X = 1\n"))
 
