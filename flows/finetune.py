@@ -32,12 +32,17 @@ AfterStage = Callable[[StageRecord], object]
 
 
 @flow(name="finetune", flow_run_name="{request.recipe}")
-def finetune(request: FinetuneRequest) -> RunSummary | None:
-    """Prepare, validate, baseline, search, evaluate, register, promote, report; finished stages are reused."""
+def finetune(request: FinetuneRequest, until: Stage | None = None) -> RunSummary | None:
+    """Prepare, validate, baseline, search, evaluate, register, promote, report; finished stages are reused.
+
+    Args:
+        request: The recipe, and what differs from it.
+        until: End after this stage; leave it out to run every stage.
+    """
     recipe, project_root = read_recipe(request)
     with recipe_at_work(recipe, project_root) as (run, base):
-        stages = run_stages(run, base, until=request.until)
-        return conclude(run, base, stages) if request.until is None else None
+        stages = run_stages(run, base, until=until)
+        return conclude(run, base, stages) if until is None else None
 
 
 @contextmanager

@@ -11,8 +11,14 @@ from tasks.promotion.announcements import announce_move
 from tasks.tracking.recipe_run import tracker_at
 
 
-def promote_by_hand(settings: Settings, reference: str, *, reason: str) -> str:
+def promote_by_hand(settings: Settings, reference: str, *, reason: str, actor: str | None = None) -> str:
     """Make a version (`name/3`) the champion and say so.
+
+    Args:
+        settings: the places of the installation.
+        reference: the version.
+        reason: why, for the history.
+        actor: who asks; None: the user of this process.
 
     Raises:
         RegistryError: no reason, no such version, or one that was rejected by the parity check.
@@ -29,14 +35,20 @@ def promote_by_hand(settings: Settings, reference: str, *, reason: str) -> str:
     move = move_alias(
         tracker, version.name,
         alias="champion", version=version.version, beaten_champion=beaten,
-        actor=getpass.getuser(), reason=reason, decision=f"by hand {uuid.uuid4().hex[:8]}",
+        actor=actor or getpass.getuser(), reason=reason, decision=f"by hand {uuid.uuid4().hex[:8]}",
     )  # fmt: skip
     announce_move(version.name, move)
     return move.sentence()
 
 
-def rollback_by_hand(settings: Settings, name: str, *, reason: str) -> str:
+def rollback_by_hand(settings: Settings, name: str, *, reason: str, actor: str | None = None) -> str:
     """Make the previous champion the champion again and say so.
+
+    Args:
+        settings: the places of the installation.
+        name: registered model.
+        reason: why, for the history.
+        actor: who asks; None: the user of this process.
 
     Raises:
         RegistryError: no reason, or nothing to go back to.
@@ -44,7 +56,7 @@ def rollback_by_hand(settings: Settings, name: str, *, reason: str) -> str:
     from tasks.promotion.alias_moves import rollback
 
     _require(reason)
-    move = rollback(tracker_at(settings), name, actor=getpass.getuser(), reason=reason)
+    move = rollback(tracker_at(settings), name, actor=actor or getpass.getuser(), reason=reason)
     announce_move(name, move)
     return move.sentence()
 
