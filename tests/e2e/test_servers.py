@@ -1,0 +1,285 @@
+"""`burnish up`, and what people do with it: forms, schedules, cancelling, two at once, a server that dies."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.e2e.servers import Servers, ask, free_ports, wait_for
+from tests.e2e.test_kill import assert_no_process_is_left, processes_of
+
+pytestmark = pytest.mark.slow
+
+LONG = ["training.epochs=400", "training.evaluations=40", "search.trials=1", "search.confirmation_seeds=0"]
+"""Trains for minutes, with checkpoints all along."""
+
+
+def pid_of(servers: Servers, service: str) -> int:
+    line = next(line for line in servers.installation.burnish("status").stdout.splitlines() if f" {service} " in line)
+    return int(line.split("pid ")[1].split(",")[0])
+
+
+def tracker_of(servers: Servers) -> Any:
+    from tasks.tracking.mlflow_runs import Tracker
+
+    return Tracker(servers.mlflow_url, servers.home)
+
+
+def parent_run(servers: Servers, recipe: str) -> Any:
+    tracker = tracker_of(servers)
+    return tracker.runs(tracker.experiment(recipe), tags={"burnish.kind": "recipe"})[0]
+
+
+def is_training(servers: Servers) -> bool:
+    return any(servers.home.glob("checkpoints/*/*/step-*"))
+
+
+def test_up_prints_addresses_and_is_quick(servers: Servers) -> None:
+    assert servers.mlflow_url in servers.up_output
+    assert servers.prefect_url in servers.up_output
+    assert servers.up_seconds < 90  # 40 on an idle machine
+
+
+def test_a_second_up_changes_nothing(servers: Servers) -> None:
+    before = {process.pid for process in processes_of(servers.installation)}
+
+    again = servers.installation.burnish("up")
+
+    assert again.returncode == 0, again.stderr
+    assert "nothing changed" in again.stdout
+    assert {process.pid for process in processes_of(servers.installation)} == before
+
+
+def test_everything_at_rest_is_small(servers: Servers) -> None:
+    status = servers.installation.burnish("status")
+
+    assert status.returncode == 0, status.stdout
+    memory = next(line for line in status.stdout.splitlines() if line.startswith("memory"))
+    assert 100 < float(memory.split()[1]) < 1200
+
+
+def test_a_port_in_use_is_one_clear_error_and_nothing_is_started(servers: Servers) -> None:
+    from tests.e2e.installation import Installation
+
+    [other] = free_ports(1)
+    taken = {"BURNISH_MLFLOW_PORT": str(other), "BURNISH_PREFECT_PORT": servers.prefect_url.rpartition(":")[2]}
+    second = Installation(servers.home.parent / "second", taken)
+
+    refused = second.burnish("up")
+
+    assert refused.returncode == 2
+    assert taken["BURNISH_PREFECT_PORT"] in refused.stderr
+    assert f"process {pid_of(servers, 'prefect')}" in refused.stderr
+    assert "BURNISH_PREFECT_PORT" in refused.stderr
+    assert processes_of(second) == []
+
+
+@pytest.mark.parametrize("server", ["mlflow", "prefect"])
+def test_a_foreign_page_can_drive_no_server(servers: Servers, server: str) -> None:
+    url = servers.mlflow_url if server == "mlflow" else servers.prefect_url
+    path = "/api/2.0/mlflow/experiments/search" if server == "mlflow" else "/api/flows/filter"
+    body = {"max_results": 1} if server == "mlflow" else {"limit": 1}
+    own, port = url, url.rpartition(":")[2]
+
+    assert ask(url + path, body, Host="evil.example")[0] == 403
+    assert ask(url + path, body, Origin="http://evil.example")[0] == 403
+    assert ask(url + path, body, Origin="http://localhost:1")[0] == 403
+    assert ask(url + path, body, Origin="null")[0] == 403
+    assert "pages of other servers" not in ask(url + path, body, Origin=own)[1]
+    assert "pages of other servers" not in ask(url + path, body, Origin=f"http://localhost:{port}")[1]
+    assert ask(f"{servers.mlflow_url}/ajax-api/3.0/mlflow/assistant/config")[0] == 403
+
+
+def test_a_websocket_of_a_foreign_page_is_refused(servers: Servers) -> None:
+    host, port = servers.prefect_url.removeprefix("http://").split(":")
+    lines = [
+        "GET /api/events/in HTTP/1.1", f"Host: {host}:{port}", "Origin: http://evil.example", "Connection: Upgrade",
+        "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", "",
+    ]  # fmt: skip
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall("\r\n".join(lines).encode())
+        assert b" 403 " in connection.recv(1000).split(b"\r\n")[0]
+
+
+def test_a_form_runs_the_recipe_and_leaves_what_people_look_at(servers: Servers) -> None:
+    run = servers.submit("finetune/finetune", request={"recipe": "smoke"})
+
+    ended = servers.wait(run.id)
+
+    assert ended.state.name == "Completed", ended.state.message
+    assert ended.name.startswith("smoke ")
+    artifacts = artifacts_of(servers)
+    assert set(artifacts) >= {"smoke-search", "smoke-options", "smoke-report", "smoke-mlflow-run"}
+    assert servers.mlflow_url in artifacts["smoke-mlflow-run"]
+    shown = servers.installation.show()
+    assert shown["model"]["version"] == "1"
+
+
+def test_a_stage_deployment_ends_there(servers: Servers) -> None:
+    ended = servers.wait(servers.submit("finetune/baseline", request={"recipe": "smoke"}).id)
+
+    assert ended.state.name == "Completed", ended.state.message
+    assert ended.parameters["until"] == "baseline"
+
+
+def test_a_wrong_value_is_refused_with_the_recipes_own_message(servers: Servers) -> None:
+    run = servers.submit("finetune/finetune", request={"recipe": "smoke", "overrides": ["training.epochs=-1"]})
+
+    ended = servers.wait(run.id)
+
+    assert ended.state.type.value == "FAILED"
+    assert "training.epochs" in ended.state.message
+    assert "-1" in ended.state.message
+
+
+def test_what_lies_outside_the_roots_is_refused(servers: Servers) -> None:
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    with pytest.raises(PrefectHTTPStatusError, match="not one of"):
+        servers.submit("finetune/finetune", request={"recipe": "/etc/passwd"})
+    outside = ["data.source={kind: file, path: /etc/passwd}", "data.columns={prompt: a, completion: b}"]
+    ended = servers.wait(servers.submit("finetune/finetune", request={"recipe": "smoke", "overrides": outside}).id)
+
+    assert ended.state.type.value == "FAILED"
+    assert "outside the configured roots" in ended.state.message
+
+
+def test_a_promotion_by_form_is_on_record(servers: Servers) -> None:
+    request = {"model": "smoke", "version": "1", "reason": "shown to the board"}
+
+    ended = servers.wait(servers.submit("promote-by-hand/promote", request=request).id)
+
+    assert ended.state.name == "Completed", ended.state.message
+    history = servers.installation.burnish("history", "smoke").stdout
+    assert "shown to the board" in history
+    assert "through Prefect" in history
+
+
+def test_a_move_in_mlflow_shows_as_unreviewed(servers: Servers) -> None:
+    tracker = tracker_of(servers)
+    model = "smoke"
+    tracker.client.set_registered_model_alias(model, "challenger", "1")
+    try:
+        assert servers.installation.burnish("status").returncode == 0
+    finally:
+        tracker.client.delete_registered_model_alias(model, "challenger")
+
+
+def test_a_schedule_really_runs(servers: Servers) -> None:
+    from prefect.client.schemas.filters import FlowRunFilter
+
+    with servers.client() as client:
+        notice = client.read_deployment_by_name("notice/notice")
+        wanted = {"deployment_id": {"any_": [str(notice.id)]}, "state": {"type": {"any_": ["COMPLETED"]}}}
+        [schedule] = notice.schedules
+        assert schedule.active
+        client.request(
+            "PATCH",
+            "/deployments/{id}/schedules/{schedule_id}",
+            path_params={"id": notice.id, "schedule_id": schedule.id},
+            json={"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True},
+        )
+
+        def scheduled_and_done() -> Any:
+            runs = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted))
+            return [run for run in runs if run.auto_scheduled]
+
+        assert wait_for(scheduled_and_done, seconds=180, what="a scheduled run")
+
+
+def test_a_second_fine_tune_waits_and_says_for_whom_and_a_cancelled_one_stops_and_goes_on(servers: Servers) -> None:
+    first = servers.submit("finetune/finetune", request={"recipe": "smoke", "overrides": LONG})
+    wait_for(lambda: is_training(servers), seconds=180, what="the training")
+    second = servers.submit("finetune/baseline", request={"recipe": "smoke"})
+    waiting = wait_for(
+        lambda: (run := servers.run(second.id)).state_name == "Waiting" and run, seconds=60, what="the second to wait"
+    )
+    assert "smoke" in waiting.state.message
+
+    trainers = [process for process in processes_of(servers.installation) if "worker_process" in str(process.cmdline())]
+    assert trainers
+    cancel(servers, first.id)
+    asked = time.monotonic()
+    psutil.wait_procs(trainers, timeout=30)
+    stopped_after = time.monotonic() - asked
+    cancelled = servers.wait(first.id, seconds=60)
+    print(f"training stopped {stopped_after:.1f} s after cancelling, the run {time.monotonic() - asked:.1f} s")  # noqa: T201
+
+    assert not any(process.is_running() for process in trainers)
+    assert stopped_after < 15
+    assert cancelled.state.name == "Cancelled"
+    assert parent_run(servers, "smoke").info.status == "KILLED"
+    assert all(marker.is_file() for marker in (step / "manifest.json" for step in steps(servers)))
+    assert servers.wait(second.id, seconds=120).state.name == "Completed"
+
+    before = max(int(step.name.removeprefix("step-")) for step in steps(servers))
+    again = servers.submit("finetune/finetune", request={"recipe": "smoke", "overrides": LONG})
+    wait_for(lambda: resumed_at(servers, again.id), seconds=120, what="the trial to be resumed")
+    cancel(servers, again.id)
+    assert servers.wait(again.id, seconds=60).state.name == "Cancelled"
+    assert before > 0
+
+
+def test_a_killed_server_is_noticed_and_mended(servers: Servers) -> None:
+    killed = pid_of(servers, "mlflow")
+    psutil.Process(killed).kill()
+
+    noticed = servers.installation.burnish("status")
+    mended = servers.installation.burnish("up")
+
+    assert noticed.returncode == 1
+    assert "FAIL mlflow" in noticed.stdout
+    assert mended.returncode == 0, mended.stderr
+    assert pid_of(servers, "mlflow") != killed
+    assert servers.installation.burnish("status").returncode == 0
+
+
+def test_the_command_line_uses_the_running_servers(servers: Servers) -> None:
+    answer = servers.installation.burnish("prepare", "--recipe", "configs/smoke.yaml")
+
+    assert answer.returncode == 0, answer.stderr
+    with servers.client() as client:
+        newest = client.read_flow_runs(sort="START_TIME_DESC", limit=30)
+    assert any(run.deployment_id is None and run.parent_task_run_id is None for run in newest)
+
+
+def test_down_leaves_no_process_though_supervisord_was_killed(servers: Servers) -> None:
+    supervisor = json.loads((servers.home / "servers" / "running.json").read_text())["supervisor_pid"]
+    psutil.Process(supervisor).kill()
+    assert servers.installation.burnish("status").returncode == 1
+
+    down = servers.installation.burnish("down")
+
+    assert down.returncode == 0, down.stderr
+    assert_no_process_is_left(servers.installation)
+    assert "nothing was running" in servers.installation.burnish("down").stdout
+
+
+def artifacts_of(servers: Servers) -> dict[str, str]:
+    with servers.client() as client:
+        return {artifact.key: str(artifact.data) for artifact in client.read_artifacts(limit=200)}
+
+
+def cancel(servers: Servers, flow_run: Any) -> None:
+    """Cancel a run as the UI does."""
+    from prefect.states import Cancelling
+
+    with servers.client() as client:
+        client.set_flow_run_state(flow_run, Cancelling())
+
+
+def steps(servers: Servers) -> list[Any]:
+    return list(servers.home.glob("checkpoints/*/*/step-*"))
+
+
+def resumed_at(servers: Servers, flow_run: Any) -> bool:
+    from prefect.client.schemas.filters import LogFilter
+
+    with servers.client() as client:
+        logs = client.read_logs(LogFilter.model_validate({"flow_run_id": {"any_": [str(flow_run)]}}), limit=200)
+    return any("step" in log.message and "loss" in log.message for log in logs)
