@@ -142,7 +142,7 @@ def test_what_lies_outside_the_roots_is_refused(servers: Servers) -> None:
 
     with pytest.raises(PrefectHTTPStatusError, match="not one of"):
         servers.submit("finetune/finetune", request={"recipe": "/etc/passwd"})
-    outside = ["data.source={kind: file, path: /etc/passwd}", "data.columns={prompt: a, completion: b}"]
+    outside = ["base={kind: folder, path: /etc}"]
     ended = servers.wait(servers.submit("finetune/finetune", request={"recipe": "smoke", "overrides": outside}).id)
 
     assert ended.state.type.value == "FAILED"
