@@ -62,13 +62,16 @@ def rollback_by_hand(settings: Settings, name: str, *, reason: str, actor: str |
 
 
 def notice_moves(settings: Settings) -> list[str]:
-    """Put on record what was moved in MLflow's own UI, for every model of Burnish; a sentence for each move."""
+    """Put on record, and announce, what was moved in MLflow's own UI, for every model of Burnish, in sentences."""
     from tasks.promotion.alias_moves import notice_moves_by_hand
     from tasks.registry.mlflow_versions import own_models
 
     tracker = tracker_at(settings)
     found = {name: notice_moves_by_hand(tracker, name) for name in own_models(tracker)}
-    return [f"{name}: {move.sentence()}" for name, move in found.items() if move is not None]
+    moves = {name: move for name, move in found.items() if move is not None}
+    for name, move in moves.items():
+        announce_move(name, move)
+    return [f"{name}: {move.sentence()}" for name, move in moves.items()]
 
 
 def history_lines(settings: Settings, name: str) -> list[str]:

@@ -38,9 +38,10 @@ def look(services: Sequence[Service], supervisor: Supervisor, *, prefect_api_url
 
 def _look_at(service: Service, state: ProcessState | None, *, prefect_api_url: str) -> ServiceState:
     if state is None:
-        return ServiceState(service, False, "not supervised: supervisord is gone")
+        return ServiceState(service, False, "not running")
     if state.state != "RUNNING":
-        return ServiceState(service, False, f"{state.state.lower()}: {state.reason}", state.pid, state.started)
+        found = ": ".join(filter(None, (state.state.lower(), state.reason)))
+        return ServiceState(service, False, found, state.pid, state.started)
     problem = _problem(service, state, prefect_api_url=prefect_api_url)
     found = problem or ("running" if state.died is None else f"running, restarted {_clock(state.started)}")
     return ServiceState(service, problem is None, found, state.pid, state.started)

@@ -26,6 +26,7 @@ from prefect.flows import Flow, load_flow_from_entrypoint
 
 from configs.errors import ServerError
 from tasks.monitoring.automations import crash_automation, retrain_automations
+from tasks.servers.services import POOL_TYPE
 from tasks.storage.durable import digest_of
 
 _DIGEST_LENGTH = 16
@@ -59,7 +60,9 @@ def ensure_pool(api_url: str, pool: str) -> bool:
         try:
             client.read_work_pool(pool)
         except ObjectNotFound:
-            client.create_work_pool(WorkPoolCreate(name=pool, type="process", description="Runs flows on this machine"))
+            client.create_work_pool(
+                WorkPoolCreate(name=pool, type=POOL_TYPE, description="Runs our flows on this machine")
+            )
             return True
     return False
 

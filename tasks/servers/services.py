@@ -13,8 +13,12 @@ from configs.settings import Settings
 
 POOL = "burnish"
 """Name of the work pool, and of its one worker."""
+POOL_TYPE = "burnish"
+"""Kind of the pool: `ConfinedWorker` serves it, Prefect's own workers don't."""
 SUPERVISED = "BURNISH_SUPERVISED"
 """Set, to the home, in the environment of every service and of whatever it starts."""
+PROJECT = Path(__file__).resolve().parents[2]
+"""Where Burnish's code and its `prefect.yaml` lie."""
 MLFLOW, PREFECT, WORKER = "mlflow", "prefect", "worker"
 
 
@@ -64,8 +68,7 @@ def planned_services(settings: Settings, servers: ServerSettings, *, project: Pa
                 setting="BURNISH_PREFECT_PORT",
             )
         )
-    start = (sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--name", POOL, "--type", "process")
-    planned.append(Service(WORKER, start))
+    planned.append(Service(WORKER, (sys.executable, "-m", "tasks.servers.prefect_worker")))
     return planned
 
 

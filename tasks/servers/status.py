@@ -12,10 +12,9 @@ from configs.servers import ServerSettings
 from configs.settings import Settings
 from tasks.servers.checks import ServiceState, look
 from tasks.servers.process_table import family, memory_mb, supervised
-from tasks.servers.services import planned_services
+from tasks.servers.services import PROJECT, planned_services
 from tasks.servers.supervisor_config import log_of
 from tasks.servers.supervisord import Supervisor
-from tasks.servers.up import PROJECT
 from tasks.tracking.running_servers import answers, noted_servers
 
 

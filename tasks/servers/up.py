@@ -14,14 +14,12 @@ from configs.settings import Settings
 from tasks.servers.checks import ServiceState, look
 from tasks.servers.down import STOP_SECONDS, servers_lock, take_down
 from tasks.servers.process_table import kill_all, require_free_ports
-from tasks.servers.services import MLFLOW, POOL, PREFECT, WORKER, Service, planned_services
+from tasks.servers.services import MLFLOW, POOL, PREFECT, PROJECT, WORKER, Service, planned_services
 from tasks.servers.supervisor_config import configuration, log_of
 from tasks.servers.supervisord import Supervisor
 from tasks.storage.durable import digest_of
 from tasks.tracking.running_servers import RunningServers, answers, note_servers, noted_servers
 
-PROJECT = Path(__file__).resolve().parents[2]
-"""Where Burnish's code and its `prefect.yaml` lie."""
 _READY_SECONDS = 120.0
 _HANG_SECONDS = 45.0
 """A service that runs for so long and isn't ready is started again."""

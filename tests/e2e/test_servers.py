@@ -149,6 +149,24 @@ def test_what_lies_outside_the_roots_is_refused(servers: Servers) -> None:
     assert "outside the configured roots" in ended.state.message
 
 
+def test_the_server_is_no_shell(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Whatever somebody writes into a deployment, the worker runs our flow, our way, or nothing."""
+    trace = tmp_path_factory.mktemp("trace") / "trace"
+    shell = {"prefect.deployments.steps.run_shell_script": {"script": f"touch {trace}"}}
+    evil = {"command": f"touch {trace}", "env": {"BURNISH_ROOTS": "/"}}
+    with servers.client() as client:
+        honest = client.read_deployment_by_name("notice/notice")
+        named = {"work_pool_name": "burnish", "pull_steps": [shell], "job_variables": evil}
+        ours = client.create_deployment(honest.flow_id, "ours", entrypoint=honest.entrypoint, **named)
+        theirs = client.create_deployment(honest.flow_id, "theirs", entrypoint="os.system", **named)
+        runs = [client.create_flow_run_from_deployment(each).id for each in (ours, theirs)]
+
+    states = [servers.wait(run, seconds=90).state.type.value for run in runs]
+
+    assert states == ["COMPLETED", "CRASHED"]
+    assert not trace.exists()
+
+
 def test_a_promotion_by_form_is_on_record(servers: Servers) -> None:
     request = {"model": "smoke", "version": "1", "reason": "shown to the board"}
 
