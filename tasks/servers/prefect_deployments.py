@@ -32,13 +32,12 @@ from tasks.storage.durable import digest_of
 _DIGEST_LENGTH = 16
 
 
-def install(api_url: str, prefect_yaml: Path, *, pool: str) -> list[str]:
+def install(api_url: str, prefect_yaml: Path) -> list[str]:
     """Install everything and return what was new or changed, by name.
 
     Args:
         api_url: of the Prefect server.
         prefect_yaml: the project's deployments.
-        pool: the work pool that its runs go to.
 
     Raises:
         ServerError: the server refuses something.
@@ -48,7 +47,7 @@ def install(api_url: str, prefect_yaml: Path, *, pool: str) -> list[str]:
         changed = []
         ids: dict[str, UUID] = {}
         for entry in entries:
-            ids[entry["name"]], is_new = _deploy(client, entry, pool=pool)
+            ids[entry["name"]], is_new = _deploy(client, entry)
             changed += [f"deployment {entry['name']}"] if is_new else []
         automations = [*retrain_automations(retrain=ids["retrain"], notify=ids["notify"]), crash_automation()]
         return [*changed, *_install_automations(client, automations)]
@@ -67,22 +66,22 @@ def ensure_pool(api_url: str, pool: str) -> bool:
     return False
 
 
-def _deploy(client: SyncPrefectClient, entry: dict[str, Any], *, pool: str) -> tuple[UUID, bool]:
+def _deploy(client: SyncPrefectClient, entry: dict[str, Any]) -> tuple[UUID, bool]:
     flow: Flow[..., Any] = load_flow_from_entrypoint(entry["entrypoint"], use_placeholder_flow=False)
     schema = flow.parameters.model_dump_for_openapi()
-    version = digest_of([entry, schema, pool])[:_DIGEST_LENGTH]
+    version = digest_of([entry, schema])[:_DIGEST_LENGTH]
     try:
         existing = client.read_deployment_by_name(f"{flow.name}/{entry['name']}")
     except ObjectNotFound:
-        return _create(client, flow, entry, schema=schema, version=version, pool=pool), True
+        return _create(client, flow, entry, schema=schema, version=version), True
     if existing.version == version:
         return existing.id, False
-    _update(client, existing, entry, schema=schema, version=version, pool=pool)
+    _update(client, existing, entry, schema=schema, version=version)
     return existing.id, True
 
 
 def _create(
-    client: SyncPrefectClient, flow: Flow[..., Any], entry: dict[str, Any], *, schema: Any, version: str, pool: str
+    client: SyncPrefectClient, flow: Flow[..., Any], entry: dict[str, Any], *, schema: Any, version: str
 ) -> UUID:
     limit = entry.get("concurrency_limit") or {}
     created: UUID = client.create_deployment(
@@ -96,7 +95,7 @@ def _create(
         enforce_parameter_schema=True,
         schedules=_schedules(entry),
         tags=entry.get("tags"),
-        work_pool_name=pool,
+        work_pool_name=entry["work_pool"]["name"],
         concurrency_limit=limit.get("limit"),
         concurrency_options=_options(limit),
     )
@@ -110,7 +109,6 @@ def _update(
     *,
     schema: Any,
     version: str,
-    pool: str,
 ) -> None:
     limit = entry.get("concurrency_limit") or {}
     changes: dict[str, Any] = {
@@ -120,7 +118,7 @@ def _update(
         "parameter_openapi_schema": schema,
         "enforce_parameter_schema": True,
         "tags": entry.get("tags") or [],
-        "work_pool_name": pool,
+        "work_pool_name": entry["work_pool"]["name"],
         "concurrency_limit": limit.get("limit"),
         "concurrency_options": _options(limit),
     }

@@ -121,7 +121,7 @@ def _start_services(
 
     ensure_pool(api_url, POOL)
     changed += _start(worker, supervisor, api_url=api_url, tell=tell)
-    changed += install(api_url, PROJECT / "prefect.yaml", pool=POOL)
+    changed += install(api_url, PROJECT / "prefect.yaml")
     _wait_until_healthy(services, supervisor, api_url=api_url)
     return changed
 

@@ -15,7 +15,10 @@ from tests.e2e.test_kill import assert_no_process_is_left, processes_of
 
 pytestmark = pytest.mark.slow
 
-LONG = ["training.epochs=400", "training.evaluations=40", "search.trials=1", "search.confirmation_seeds=0"]
+LONG = [
+    "training.epochs=100", "training.batch_size=2", "training.evaluations=50", "training.early_stopping_patience=50",
+    "search.trials=1",
+]  # fmt: skip
 """Trains for minutes, with checkpoints all along."""
 
 
@@ -35,7 +38,9 @@ def parent_run(servers: Servers, recipe: str) -> Any:
     return tracker.runs(tracker.experiment(recipe), tags={"burnish.kind": "recipe"})[0]
 
 
-def is_training(servers: Servers) -> bool:
+def is_training(servers: Servers, flow_run: Any) -> bool:
+    state = servers.run(flow_run).state
+    assert not state.is_final(), state.message
     return any(servers.home.glob("checkpoints/*/*/step-*"))
 
 
@@ -212,7 +217,7 @@ def test_a_schedule_really_runs(servers: Servers) -> None:
 
 def test_a_second_fine_tune_waits_and_says_for_whom_and_a_cancelled_one_stops_and_goes_on(servers: Servers) -> None:
     first = servers.submit("finetune/finetune", request={"recipe": "smoke", "overrides": LONG})
-    wait_for(lambda: is_training(servers), seconds=180, what="the training")
+    wait_for(lambda: is_training(servers, first.id), seconds=180, what="the training")
     second = servers.submit("finetune/baseline", request={"recipe": "smoke"})
     waiting = wait_for(
         lambda: (run := servers.run(second.id)).state_name == "Waiting" and run, seconds=60, what="the second to wait"
