@@ -114,6 +114,7 @@ def shared_environment(
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_UI_API_URL": servers.prefect_api_url if servers.is_loopback else "/api",  # as a browser reaches it
         "PREFECT_UI_ENABLED": "1",
         "PREFECT_WORKER_CANCELLATION_POLL_SECONDS": "5",
         "PREFECT_WORKER_QUERY_SECONDS": "2",

@@ -33,9 +33,12 @@ def tracker_of(servers: Servers) -> Any:
     return Tracker(servers.mlflow_url, servers.home)
 
 
-def parent_run(servers: Servers, recipe: str) -> Any:
+def long_run(servers: Servers) -> Any:
+    """The MLflow run of the recipe that trains for minutes."""
     tracker = tracker_of(servers)
-    return tracker.runs(tracker.experiment(recipe), tags={"burnish.kind": "recipe"})[0]
+    runs = tracker.runs(tracker.experiment("smoke"), tags={"burnish.kind": "recipe"})
+    [found] = [run for run in runs if run.data.params["training.epochs"] == "100"]
+    return found
 
 
 def is_training(servers: Servers, flow_run: Any) -> bool:
@@ -236,7 +239,7 @@ def test_a_second_fine_tune_waits_and_says_for_whom_and_a_cancelled_one_stops_an
     assert not any(process.is_running() for process in trainers)
     assert stopped_after < 15
     assert cancelled.state.name == "Cancelled"
-    assert parent_run(servers, "smoke").info.status == "KILLED"
+    assert long_run(servers).info.status == "KILLED"
     assert all(marker.is_file() for marker in (step / "manifest.json" for step in steps(servers)))
     assert servers.wait(second.id, seconds=120).state.name == "Completed"
 
@@ -263,12 +266,15 @@ def test_a_killed_server_is_noticed_and_mended(servers: Servers) -> None:
 
 
 def test_the_command_line_uses_the_running_servers(servers: Servers) -> None:
+    from prefect.client.schemas.filters import FlowRunFilter
+
     answer = servers.installation.burnish("prepare", "--recipe", "configs/smoke.yaml")
 
     assert answer.returncode == 0, answer.stderr
+    wanted = {"state": {"type": {"any_": ["COMPLETED"]}}, "deployment_id": {"is_null_": True}}
     with servers.client() as client:
-        newest = client.read_flow_runs(sort="START_TIME_DESC", limit=30)
-    assert any(run.deployment_id is None and run.parent_task_run_id is None for run in newest)
+        runs = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted))
+    assert any(run.parent_task_run_id is None and "recipe:smoke" in run.tags for run in runs)
 
 
 def test_down_leaves_no_process_though_supervisord_was_killed(servers: Servers) -> None:
