@@ -23,14 +23,14 @@ def promote_by_hand(settings: Settings, reference: str, *, reason: str, actor: s
     Raises:
         RegistryError: no reason, no such version, or one that was rejected by the parity check.
     """
-    from tasks.promotion.alias_moves import move_alias
+    from tasks.promotion.alias_moves import CHAMPION, move_alias, unreviewed
     from tasks.registry.mlflow_versions import aliases_of, resolve_version
 
     _require(reason)
     tracker = tracker_at(settings)
     version = resolve_version(tracker, reference)
     beaten = aliases_of(tracker, version.name).get("champion")
-    if beaten == version.version:
+    if beaten == version.version and CHAMPION not in unreviewed(tracker, version.name):
         return f"version {version.version} of {version.name} is the champion already"
     move = move_alias(
         tracker, version.name,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from typing import Any
+from uuid import UUID
 
 import psutil
 import pytest
 
+from tasks.servers.supervisord import Supervisor
 from tests.e2e.servers import Servers, ask, free_ports, wait_for
 from tests.e2e.test_kill import assert_no_process_is_left, processes_of
 
@@ -23,8 +26,9 @@ LONG = [
 
 
 def pid_of(servers: Servers, service: str) -> int:
-    line = next(line for line in servers.installation.burnish("status").stdout.splitlines() if f" {service} " in line)
-    return int(line.split("pid ")[1].split(",")[0])
+    pid = Supervisor(servers.home).states()[service].pid
+    assert pid is not None
+    return pid
 
 
 def tracker_of(servers: Servers) -> Any:
@@ -47,6 +51,23 @@ def is_training(servers: Servers, flow_run: Any) -> bool:
     return any(servers.home.glob("checkpoints/*/*/step-*"))
 
 
+@pytest.fixture(scope="module")
+def every_minute(servers: Servers) -> UUID:
+    """The deployment `notice`, with its schedule set to every minute as in the UI."""
+    with servers.client() as client:
+        notice = client.read_deployment_by_name("notice/notice")
+        [schedule] = notice.schedules
+        assert schedule.active
+        client.request(
+            "PATCH",
+            "/deployments/{id}/schedules/{schedule_id}",
+            path_params={"id": notice.id, "schedule_id": schedule.id},
+            json={"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True},
+        )
+    return notice.id
+
+
+@pytest.mark.usefixtures("every_minute")
 def test_up_prints_addresses_and_is_quick(servers: Servers) -> None:
     assert servers.mlflow_url in servers.up_output
     assert servers.prefect_url in servers.up_output
@@ -175,47 +196,20 @@ def test_the_server_is_no_shell(servers: Servers, tmp_path_factory: pytest.TempP
     assert not trace.exists()
 
 
-def test_a_promotion_by_form_is_on_record(servers: Servers) -> None:
+def test_a_move_in_mlflow_is_unreviewed_until_somebody_says_why(servers: Servers) -> None:
+    tracker_of(servers).client.set_registered_model_alias("smoke", "champion", "1")
+    behind_our_back = servers.installation.burnish("status").stdout
     request = {"model": "smoke", "version": "1", "reason": "shown to the board"}
 
     ended = servers.wait(servers.submit("promote-by-hand/promote", request=request).id)
 
+    assert "UNREVIEWED  smoke/1 is champion" in behind_our_back
     assert ended.state.name == "Completed", ended.state.message
+    assert "UNREVIEWED" not in servers.installation.burnish("status").stdout
     history = servers.installation.burnish("history", "smoke").stdout
+    assert "by hand" in history
     assert "shown to the board" in history
     assert "through Prefect" in history
-
-
-def test_a_move_in_mlflow_shows_as_unreviewed(servers: Servers) -> None:
-    tracker = tracker_of(servers)
-    model = "smoke"
-    tracker.client.set_registered_model_alias(model, "challenger", "1")
-    try:
-        assert servers.installation.burnish("status").returncode == 0
-    finally:
-        tracker.client.delete_registered_model_alias(model, "challenger")
-
-
-def test_a_schedule_really_runs(servers: Servers) -> None:
-    from prefect.client.schemas.filters import FlowRunFilter
-
-    with servers.client() as client:
-        notice = client.read_deployment_by_name("notice/notice")
-        wanted = {"deployment_id": {"any_": [str(notice.id)]}, "state": {"type": {"any_": ["COMPLETED"]}}}
-        [schedule] = notice.schedules
-        assert schedule.active
-        client.request(
-            "PATCH",
-            "/deployments/{id}/schedules/{schedule_id}",
-            path_params={"id": notice.id, "schedule_id": schedule.id},
-            json={"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True},
-        )
-
-        def scheduled_and_done() -> Any:
-            runs = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted))
-            return [run for run in runs if run.auto_scheduled]
-
-        assert wait_for(scheduled_and_done, seconds=180, what="a scheduled run")
 
 
 def test_a_second_fine_tune_waits_and_says_for_whom_and_a_cancelled_one_stops_and_goes_on(servers: Servers) -> None:
@@ -243,12 +237,27 @@ def test_a_second_fine_tune_waits_and_says_for_whom_and_a_cancelled_one_stops_an
     assert all(marker.is_file() for marker in (step / "manifest.json" for step in steps(servers)))
     assert servers.wait(second.id, seconds=120).state.name == "Completed"
 
-    before = max(int(step.name.removeprefix("step-")) for step in steps(servers))
+    reached = max(int(step.name.removeprefix("step-")) for step in steps(servers))
     again = servers.submit("finetune/finetune", request={"recipe": "smoke", "overrides": LONG})
-    wait_for(lambda: resumed_at(servers, again.id), seconds=120, what="the trial to be resumed")
+    first_step = wait_for(lambda: first_step_of(servers, again.id), seconds=120, what="the trial to be resumed")
     cancel(servers, again.id)
+    assert first_step > reached > 0
     assert servers.wait(again.id, seconds=60).state.name == "Cancelled"
-    assert before > 0
+
+
+def test_a_schedule_really_runs_and_up_leaves_it_as_people_set_it(servers: Servers, every_minute: UUID) -> None:
+    from prefect.client.schemas.filters import FlowRunFilter
+
+    wanted = {"deployment_id": {"any_": [str(every_minute)]}, "state": {"type": {"any_": ["COMPLETED"]}}}
+    with servers.client() as client:
+
+        def on_schedule() -> Any:
+            runs = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted))
+            return [run for run in runs if run.auto_scheduled]
+
+        assert wait_for(on_schedule, seconds=180, what="a scheduled run")
+        [schedule] = client.read_deployment_by_name("notice/notice").schedules
+        assert schedule.schedule.cron == "* * * * *"
 
 
 def test_a_killed_server_is_noticed_and_mended(servers: Servers) -> None:
@@ -306,9 +315,13 @@ def steps(servers: Servers) -> list[Any]:
     return list(servers.home.glob("checkpoints/*/*/step-*"))
 
 
-def resumed_at(servers: Servers, flow_run: Any) -> bool:
+def first_step_of(servers: Servers, flow_run: Any) -> int | None:
+    """The first step that the trial's log tells of."""
     from prefect.client.schemas.filters import LogFilter
 
+    started = servers.run(flow_run).start_time
     with servers.client() as client:
-        logs = client.read_logs(LogFilter.model_validate({"flow_run_id": {"any_": [str(flow_run)]}}), limit=200)
-    return any("step" in log.message and "loss" in log.message for log in logs)
+        wanted = LogFilter.model_validate({"timestamp": {"after_": started}})
+        logs = client.read_logs(wanted, limit=200) if started else []
+    steps = [re.search(r"step (\d+)/\d+: loss", log.message) for log in logs]
+    return next((int(step[1]) for step in steps if step), None)
