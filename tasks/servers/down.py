@@ -15,7 +15,7 @@ from tasks.servers.supervisord import Supervisor
 from tasks.storage.durable import make_private_directory
 from tasks.tracking.running_servers import forget_servers
 
-STOP_SECONDS = 30.0
+STOP_SECONDS = 60.0
 """How long everything may take to end; supervisord itself kills a service that needs longer than its own limit."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from configs.errors import ServerError
 from tasks.servers.services import Service
 
-STOP_SECONDS = 10
+STOP_SECONDS = 20
 """How long a service may take to end before it is killed."""
 _LOG_BYTES = "10MB"
 _KEPT_LOGS = 3

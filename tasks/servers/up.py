@@ -12,8 +12,8 @@ from configs.errors import ServerError
 from configs.servers import ServerSettings
 from configs.settings import Settings
 from tasks.servers.checks import ServiceState, look
-from tasks.servers.down import STOP_SECONDS, servers_lock, take_down
-from tasks.servers.process_table import kill_all, require_free_ports
+from tasks.servers.down import servers_lock, take_down
+from tasks.servers.process_table import require_free_ports
 from tasks.servers.services import MLFLOW, POOL, PREFECT, PROJECT, WORKER, Service, planned_services
 from tasks.servers.supervisor_config import configuration, log_of
 from tasks.servers.supervisord import Supervisor
@@ -49,17 +49,18 @@ def bring_up(
     wanted = settings_digest(services, environment)
     supervisor = Supervisor(settings.home)
     with servers_lock(settings.home):
+        noted = noted_servers(settings.home) if supervisor.is_up() else None
+        if noted is not None:
+            _require_same_settings(noted, wanted)
         changed = []
-        fresh = not supervisor.is_up()
-        if fresh:
-            _start_supervisor(settings, servers, services, environment, supervisor, tell=tell)
-            changed.append("supervisord")
-        else:
-            _require_same_settings(settings.home, wanted)
         try:
+            if noted is None:
+                take_down(settings.home, supervisor)  # what an interrupted `up`, or a supervisord that died, left
+                _start_supervisor(settings, servers, services, environment, supervisor)
+                changed.append("supervisord")
             changed += _start_services(services, supervisor, environment, tell=tell)
         except BaseException:
-            if fresh:
+            if noted is None:
                 take_down(settings.home, supervisor)
             raise
         note_servers(settings.home, _noted(supervisor, environment, wanted))
@@ -79,12 +80,7 @@ def _start_supervisor(
     services: Sequence[Service],
     environment: Mapping[str, str],
     supervisor: Supervisor,
-    *,
-    tell: Callable[[str], object],
 ) -> None:
-    left = kill_all(settings.home, within_seconds=STOP_SECONDS)
-    if left:
-        tell(f"ended {left} processes that a dead supervisord left")
     require_free_ports(services, servers.host)
     if any(service.name == MLFLOW for service in services):
         from tasks.tracking.mlflow_database import prepare_store
@@ -93,9 +89,8 @@ def _start_supervisor(
     supervisor.start(configuration(services, folder=supervisor.folder, socket=supervisor.socket), environment)
 
 
-def _require_same_settings(home: Path, wanted: str) -> None:
-    noted = noted_servers(home)
-    if noted is not None and noted.settings_digest != wanted:
+def _require_same_settings(noted: RunningServers, wanted: str) -> None:
+    if noted.settings_digest != wanted:
         raise ServerError(
             "the servers of this home run with other settings (ports, roots, or MLFLOW_, PREFECT_ and BURNISH_ "
             "variables); run `burnish down` first, or ask from a shell with the same settings"
