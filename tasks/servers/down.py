@@ -9,12 +9,14 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from tasks.servers.process_table import kill_all, supervised
+from tasks.servers.process_table import end_children, kill_all, supervised
 from tasks.servers.services import WORKER
 from tasks.servers.supervisord import Supervisor
 from tasks.storage.durable import make_private_directory
 from tasks.tracking.running_servers import forget_servers
 
+_RUN_SECONDS = 20.0
+"""How long a flow run may take to stop its training and to tell MLflow and Prefect; its checkpoints are there anyway."""
 STOP_SECONDS = 60.0
 """How long everything may take to end; supervisord itself kills a service that needs longer than its own limit."""
 
@@ -36,7 +38,8 @@ def take_down(home: Path, supervisor: Supervisor) -> int:
     """Do as `bring_down` says; the caller holds the lock."""
     count = len(supervised(home))
     if supervisor.is_up():
-        supervisor.stop_service(WORKER)  # while the servers can still be told how its runs end
+        _end_flow_runs(supervisor)
+        supervisor.stop_service(WORKER)
         supervisor.shut_down()
         deadline = time.monotonic() + STOP_SECONDS
         while supervisor.is_up() and time.monotonic() < deadline:
@@ -45,3 +48,10 @@ def take_down(home: Path, supervisor: Supervisor) -> int:
     forget_servers(home)
     supervisor.socket.unlink(missing_ok=True)
     return count
+
+
+def _end_flow_runs(supervisor: Supervisor) -> None:
+    """Let flow runs end by themselves while the servers can still be told: a worker that stops kills its runs."""
+    worker = supervisor.states().get(WORKER)
+    if worker is not None and worker.pid is not None:
+        end_children(worker.pid, within_seconds=_RUN_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -42,15 +43,25 @@ def kill_all(home: Path, *, within_seconds: float) -> int:
     left = first
     while left:
         for process in left:
-            try:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-            except psutil.NoSuchProcess:
-                continue
         psutil.wait_procs(left, timeout=0.2)
         left = supervised(home)
         if left and time.monotonic() > deadline:
             raise ServerError(f"could not end {', '.join(str(process.pid) for process in left)}; are they yours?")
     return len(first)
+
+
+def end_children(pid: int, *, within_seconds: float) -> None:
+    """Ask what a process started to end, and wait for it; whoever needs longer is left to the caller."""
+    try:
+        children = psutil.Process(pid).children()
+    except psutil.NoSuchProcess:
+        return
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.terminate()
+    psutil.wait_procs(children, timeout=within_seconds)
 
 
 def memory_mb(processes: Iterable[psutil.Process]) -> float:
