@@ -16,7 +16,7 @@ from tasks.storage.durable import make_private_directory
 from tasks.tracking.running_servers import forget_servers
 
 _RUN_SECONDS = 20.0
-"""How long a flow run may take to stop its training and to tell MLflow and Prefect; its checkpoints are there anyway."""
+"""How long a flow run may take to stop its training and to tell MLflow and Prefect; checkpoints are there anyway."""
 STOP_SECONDS = 60.0
 """How long everything may take to end; supervisord itself kills a service that needs longer than its own limit."""
 
