@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench
+.PHONY: help setup demo up down status test check format bench
 
 help:    ## Show this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -18,6 +18,15 @@ $(VENV)/.ready: constraints.txt pyproject.toml
 
 demo: setup   ## Fine-tune Gemma 3 270M on ICD-10 terms, with proof (15 to 20 minutes on 2 cores)
 	$(BIN)/burnish finetune --recipe configs/icd10.yaml
+
+up: setup     ## Start MLflow, Prefect and a worker on this machine; print their addresses
+	$(BIN)/burnish up
+
+down: setup   ## Stop them
+	$(BIN)/burnish down
+
+status: setup ## Show whether they run and what they do
+	$(BIN)/burnish status
 
 test: setup   ## Run every test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile

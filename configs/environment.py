@@ -25,6 +25,7 @@ SWITCHES = {
 
 _DEFAULTS = {
     "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads of two torch processes slow each other five times and more
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # a run that falls silent is marked Crashed (automations.py)
     "PREFECT_LOGGING_EXTRA_LOGGERS": "burnish",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",

@@ -45,8 +45,6 @@ class RecipeRequest(Section):
 class FinetuneRequest(RecipeRequest):
     """Run a recipe."""
 
-    until: Stage | None = None
-    """End after this stage; leave it out to run every stage."""
     trials: int | None = Field(default=None, ge=1, le=10000)
     """Budget of the search: trials. Left out: what the recipe says."""
     minutes: float | None = Field(default=None, gt=0)

@@ -21,6 +21,8 @@ class Settings:
     """SQLAlchemy URL of the Optuna database."""
     prefect_api_url: str | None
     """A running Prefect server; None starts a temporary one."""
+    training_slots: int = 1
+    """How many fine-tunes may run at once in this home: one for each GPU, or they fight for one."""
 
     @property
     def snapshots(self) -> Path:
@@ -82,7 +84,14 @@ def settings_from(environment: Mapping[str, str] | None = None, *, project_root:
         tracking_uri=environment.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}",
         study_url=environment.get("BURNISH_STUDY_URL") or f"sqlite:///{home / 'optuna.db'}",
         prefect_api_url=environment.get("PREFECT_API_URL") or None,
+        training_slots=_training_slots(environment.get("BURNISH_TRAINING_SLOTS") or "1"),
     )
+
+
+def _training_slots(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 64:
+        raise RecipeError(f"BURNISH_TRAINING_SLOTS must be a whole number from 1 to 64, got {text!r}")
+    return int(text)
 
 
 def nearest_project_root(folder: Path, *, must_exist: bool) -> Path:

@@ -57,7 +57,7 @@ def _finetune(options: argparse.Namespace) -> int:
     from tasks.tracking.prefect_server import prefect_server, run_tags
 
     recipe, settings, _ = _load(options)
-    request = FinetuneRequest(recipe=str(options.recipe), overrides=tuple(options.overrides), until=options.until)
+    request = FinetuneRequest(recipe=str(options.recipe), overrides=tuple(options.overrides))
     _show_terms(recipe)
     with prefect_server(settings.home, settings.prefect_api_url):
         from prefect import tags
@@ -65,7 +65,7 @@ def _finetune(options: argparse.Namespace) -> int:
         from flows.finetune import finetune
 
         with tags(*run_tags(recipe.name, settings.home)):
-            summary = finetune(request)
+            summary = finetune(request, until=options.until)
     if summary is None:
         return 0
     from tasks.reporting.terminal_summary import print_summary
@@ -180,6 +180,51 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
+def _up(options: argparse.Namespace) -> int:
+    from configs.roots import ROOTS
+    from configs.servers import server_settings_from
+    from tasks.servers.services import shared_environment
+
+    root, settings = _existing(options, must_exist=False, use_servers=False)
+    servers = server_settings_from()
+    if not servers.is_loopback and not os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
+        print(
+            f"burnish: warning: {servers.host} is reached from other machines, and nobody is asked for a password: "
+            "whoever reaches it can run flows and move models (docs/guides/operate.md)",
+            file=sys.stderr,
+        )
+    # the forms are made in this process: it must see the roots that the worker will see
+    roots = os.environ.get(ROOTS) or str(root)
+    os.environ.update(shared_environment(settings, servers, roots=roots, given=os.environ))
+    from tasks.servers.up import bring_up
+
+    changed = bring_up(settings, servers, environment=os.environ, tell=lambda line: print(line, flush=True))
+    print("changed: " + ", ".join(changed) if changed else "already up; nothing changed")
+    print(f"MLflow   {os.environ['MLFLOW_TRACKING_URI']}")
+    print(f"Prefect  {os.environ['PREFECT_API_URL'].removesuffix('/api')}")
+    return 0
+
+
+def _down(options: argparse.Namespace) -> int:
+    from tasks.servers.down import bring_down
+
+    _, settings = _existing(options, must_exist=False, use_servers=False)
+    count = bring_down(settings.home)
+    print(f"stopped, {count} processes ended" if count else "nothing was running")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from configs.servers import server_settings_from
+    from tasks.servers.status import servers_status, status_lines
+
+    _, settings = _existing(options, must_exist=False)
+    status = servers_status(settings, server_settings_from())
+    for line in status_lines(status):
+        print(printable(line))
+    return 0 if status.healthy else 1
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from tasks.reporting.doctor import examine
 
@@ -193,23 +238,32 @@ def _load(options: argparse.Namespace) -> tuple[Recipe, Settings, Path]:
     """Read the recipe and its settings, and send what libraries write below the recipe's home."""
     from configs.requests import RecipeRequest
     from configs.roots import resolve_recipe
-    from configs.settings import settings_from
 
     request = RecipeRequest(recipe=options.recipe, overrides=tuple(options.overrides))
     recipe, root = resolve_recipe(request, confined=False)
-    settings = settings_from(project_root=root)
-    use_home(settings.home)
-    return recipe, settings, root
+    return recipe, _settings(root), root
 
 
-def _existing(options: argparse.Namespace, *, must_exist: bool = True) -> tuple[Path, Settings]:
+def _existing(
+    options: argparse.Namespace, *, must_exist: bool = True, use_servers: bool = True
+) -> tuple[Path, Settings]:
     """Settings of the installation at hand: BURNISH_HOME, or the nearest `.burnish` at or above this folder."""
-    from configs.settings import nearest_project_root, settings_from
+    from configs.settings import nearest_project_root
 
     root = nearest_project_root(Path.cwd(), must_exist=must_exist)
-    settings = settings_from(project_root=root)
-    use_home(settings.home)
-    return root, settings
+    return root, _settings(root, use_servers=use_servers)
+
+
+def _settings(root: Path, *, use_servers: bool = True) -> Settings:
+    """Settings of a project, pointing at the servers that `burnish up` started for it, if any run."""
+    from configs.settings import settings_from
+    from tasks.tracking.running_servers import use_running_servers
+
+    home = settings_from(project_root=root).home
+    use_home(home)
+    if use_servers:
+        use_running_servers(home)
+    return settings_from(project_root=root)
 
 
 def _show_terms(recipe: Recipe) -> None:
@@ -281,6 +335,9 @@ def _parser() -> argparse.ArgumentParser:
     show = add("show", _show, "show the latest run of a recipe (default: of any)")
     show.add_argument("name", nargs="?")
     show.add_argument("--json", action="store_true", help="for programs")
+    add("up", _up, "start MLflow, Prefect and a worker, with all deployments; a second time it changes nothing")
+    add("down", _down, "stop them; what they run is stopped too and goes on when asked again")
+    add("status", _status, "show whether they run, what they do and what waits for a review")
     add("doctor", _doctor, "check this machine and installation, and say what to do")
     return parser
 

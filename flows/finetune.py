@@ -24,6 +24,7 @@ from tasks.monitoring.tasks import remember_trained
 from tasks.reporting.summary import RunSummary
 from tasks.reporting.tasks import write_report
 from tasks.tracking.prefect_server import run_tags
+from tasks.tracking.prefect_turns import came_through_prefect, machine_turn
 from tasks.tracking.recipe_run import RecipeRun, open_recipe_run
 from tasks.tracking.stage_ledger import StageRecord
 from tasks.tracking.tasks import close_dead_runs, name_flow_run, read_recipe
@@ -32,20 +33,29 @@ AfterStage = Callable[[StageRecord], object]
 
 
 @flow(name="finetune", flow_run_name="{request.recipe}")
-def finetune(request: FinetuneRequest) -> RunSummary | None:
-    """Prepare, validate, baseline, search, evaluate, register, promote, report; finished stages are reused."""
+def finetune(request: FinetuneRequest, until: Stage | None = None) -> RunSummary | None:
+    """Prepare, validate, baseline, search, evaluate, register, promote, report; finished stages are reused.
+
+    Args:
+        request: The recipe, and what differs from it.
+        until: End after this stage; leave it out to run every stage.
+    """
     recipe, project_root = read_recipe(request)
-    with recipe_at_work(recipe, project_root) as (run, base):
-        stages = run_stages(run, base, until=request.until)
-        return conclude(run, base, stages) if request.until is None else None
+    with recipe_at_work(recipe, project_root, patient=came_through_prefect()) as (run, base):
+        stages = run_stages(run, base, until=until)
+        return conclude(run, base, stages) if until is None else None
 
 
 @contextmanager
-def recipe_at_work(recipe: Recipe, project_root: Path) -> Iterator[tuple[RecipeRun, str]]:
-    """Hold the recipe's lease, its parent run and its workers; gives the run and the digest of the base model."""
+def recipe_at_work(recipe: Recipe, project_root: Path, *, patient: bool = False) -> Iterator[tuple[RecipeRun, str]]:
+    """Wait for this machine's turn; then hold the recipe's lease, its parent run and its workers.
+
+    Gives the run and the digest of the base model. Unless `patient`, a recipe that is worked on already is refused.
+    """
     settings = settings_from(project_root=project_root)
+    turn = machine_turn(settings, recipe.name, patient=patient)
     opened = open_recipe_run(recipe, settings, project_root=project_root)
-    with opened as run, shared_workers(), tags(*run_tags(recipe.name, settings.home)):
+    with turn, opened as run, shared_workers(), tags(*run_tags(recipe.name, settings.home)):
         close_dead_runs(recipe.name, settings.home)
         yield run, resolve_base(run)
 

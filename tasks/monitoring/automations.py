@@ -1,11 +1,13 @@
-"""The automations of retraining, as code: values for whoever installs them. Nothing is sent from here."""
+"""The automations of an installation, as code: values for whoever installs them. Nothing is sent from here."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from prefect.events.actions import RunDeployment
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
 from tasks.tracking.prefect_events import DATA_CHANGED, RECIPE_RESOURCE, RETRAIN_REQUESTED
@@ -14,6 +16,37 @@ _RECIPE = "event.payload.recipe | default(event.resource.id | replace('" + RECIP
 _OVERRIDES = "event.payload.overrides | default([])"
 _ENDED_BADLY = ("Failed", "Crashed", "Rejected")
 """Names of the retrain's final states that somebody should hear of."""
+
+HEARTBEAT = "prefect.flow-run.heartbeat"
+SILENT_SECONDS = 65
+"""A flow run beats every 30 s (`PREFECT_FLOWS_HEARTBEAT_FREQUENCY`); two beats missed mean that its process is gone."""
+FINAL_STATES = (
+    "Completed", "Failed", "Crashed", "Cancelled", "TimedOut",
+    "Skipped", "Rejected", "Promoted", "Unchanged", "Changed", "First look",
+)  # fmt: skip
+"""Names of every state in which a flow run ends, our flows' own among them: Prefect names the event after the state."""
+
+
+def crash_automation() -> AutomationCore:
+    """A run whose process was killed, or whose machine went down, ends as Crashed instead of running for ever."""
+    return AutomationCore(
+        name="burnish: a run that fell silent has crashed",
+        description=f"No heartbeat for {SILENT_SECONDS} s and no final state: the process is gone.",
+        trigger=EventTrigger(
+            after={HEARTBEAT},
+            expect={HEARTBEAT, *(f"prefect.flow-run.{state}" for state in FINAL_STATES)},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            within=timedelta(seconds=SILENT_SECONDS),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message=f"no heartbeat for {SILENT_SECONDS} s: its process is gone; run it again, it goes on",
+            )
+        ],
+    )
 
 
 def retrain_automations(*, retrain: UUID, notify: UUID) -> list[AutomationCore]:

@@ -154,7 +154,7 @@ def look_and_tell(recipe: Recipe, project_root: Path, request: WatchRequest) -> 
     return look.outcome
 
 
-@task(name="tell the webhook")
+@task(name="tell the webhook", retries=2, retry_delay_seconds=5)
 def tell_webhook(recipe: Recipe, request: NotifyRequest) -> bool:
     """Post what became of a retrain; False where the recipe names no webhook."""
     from tasks.monitoring.webhook import post_to_webhook

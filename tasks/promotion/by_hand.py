@@ -11,32 +11,44 @@ from tasks.promotion.announcements import announce_move
 from tasks.tracking.recipe_run import tracker_at
 
 
-def promote_by_hand(settings: Settings, reference: str, *, reason: str) -> str:
+def promote_by_hand(settings: Settings, reference: str, *, reason: str, actor: str | None = None) -> str:
     """Make a version (`name/3`) the champion and say so.
+
+    Args:
+        settings: the places of the installation.
+        reference: the version.
+        reason: why, for the history.
+        actor: who asks; None: the user of this process.
 
     Raises:
         RegistryError: no reason, no such version, or one that was rejected by the parity check.
     """
-    from tasks.promotion.alias_moves import move_alias
+    from tasks.promotion.alias_moves import CHAMPION, move_alias, unreviewed
     from tasks.registry.mlflow_versions import aliases_of, resolve_version
 
     _require(reason)
     tracker = tracker_at(settings)
     version = resolve_version(tracker, reference)
     beaten = aliases_of(tracker, version.name).get("champion")
-    if beaten == version.version:
+    if beaten == version.version and CHAMPION not in unreviewed(tracker, version.name):
         return f"version {version.version} of {version.name} is the champion already"
     move = move_alias(
         tracker, version.name,
         alias="champion", version=version.version, beaten_champion=beaten,
-        actor=getpass.getuser(), reason=reason, decision=f"by hand {uuid.uuid4().hex[:8]}",
+        actor=actor or getpass.getuser(), reason=reason, decision=f"by hand {uuid.uuid4().hex[:8]}",
     )  # fmt: skip
     announce_move(version.name, move)
     return move.sentence()
 
 
-def rollback_by_hand(settings: Settings, name: str, *, reason: str) -> str:
+def rollback_by_hand(settings: Settings, name: str, *, reason: str, actor: str | None = None) -> str:
     """Make the previous champion the champion again and say so.
+
+    Args:
+        settings: the places of the installation.
+        name: registered model.
+        reason: why, for the history.
+        actor: who asks; None: the user of this process.
 
     Raises:
         RegistryError: no reason, or nothing to go back to.
@@ -44,19 +56,22 @@ def rollback_by_hand(settings: Settings, name: str, *, reason: str) -> str:
     from tasks.promotion.alias_moves import rollback
 
     _require(reason)
-    move = rollback(tracker_at(settings), name, actor=getpass.getuser(), reason=reason)
+    move = rollback(tracker_at(settings), name, actor=actor or getpass.getuser(), reason=reason)
     announce_move(name, move)
     return move.sentence()
 
 
 def notice_moves(settings: Settings) -> list[str]:
-    """Put on record what was moved in MLflow's own UI, for every model of Burnish; a sentence for each move."""
+    """Put on record, and announce, what was moved in MLflow's own UI, for every model of Burnish, in sentences."""
     from tasks.promotion.alias_moves import notice_moves_by_hand
     from tasks.registry.mlflow_versions import own_models
 
     tracker = tracker_at(settings)
     found = {name: notice_moves_by_hand(tracker, name) for name in own_models(tracker)}
-    return [f"{name}: {move.sentence()}" for name, move in found.items() if move is not None]
+    moves = {name: move for name, move in found.items() if move is not None}
+    for name, move in moves.items():
+        announce_move(name, move)
+    return [f"{name}: {move.sentence()}" for name, move in moves.items()]
 
 
 def history_lines(settings: Settings, name: str) -> list[str]:

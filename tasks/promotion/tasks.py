@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import getpass
 import json
 import logging
 from collections.abc import Sequence
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
+from prefect.runtime import flow_run
 
+from configs.requests import PromoteRequest, RollbackRequest
 from configs.settings import settings_from
 from tasks.inference.answers import select_records
 from tasks.models.tasks import open_worker
@@ -92,6 +95,25 @@ def record_moves_by_hand(project_root: Path) -> list[str]:
     return sentences
 
 
+@task(name="promote on request")
+def promote_on_request(project_root: Path, request: PromoteRequest) -> str:
+    """Make the version the champion and say so."""
+    from tasks.promotion.by_hand import promote_by_hand
+
+    settings = settings_from(project_root=project_root)
+    reference = f"{request.model}/{request.version}"
+    return _told(promote_by_hand(settings, reference, reason=request.reason, actor=_actor()))
+
+
+@task(name="roll back on request")
+def roll_back_on_request(project_root: Path, request: RollbackRequest) -> str:
+    """Make the previous champion the champion again and say so."""
+    from tasks.promotion.by_hand import rollback_by_hand
+
+    settings = settings_from(project_root=project_root)
+    return _told(rollback_by_hand(settings, request.model, reason=request.reason, actor=_actor()))
+
+
 @task(name="identify the decision")
 def promote_identity(run: RecipeRun, checked: StageRecord, scores: StageRecord, version: StageRecord) -> str:
     """Hash of what verdict and decision depend on."""
@@ -157,6 +179,16 @@ def decide_and_move(run: RecipeRun, checked: StageRecord, scores: StageRecord, v
         "comparisons": [{"option": name, **dataclasses.asdict(gain)} for name, gain in gains.items()],
         "version": number,
     }
+
+
+def _actor() -> str:
+    """Who asks: Prefect without authentication does not know the person, so the history names the flow run."""
+    return f"{getpass.getuser()}, through Prefect ({flow_run.name})"
+
+
+def _told(sentence: str) -> str:
+    log.info("%s", sentence)
+    return sentence
 
 
 def _tag(run: RecipeRun, version: str, decision: Decision, *, verdict: str) -> None:

@@ -1,4 +1,7 @@
-"""The lease: one process works on a recipe at a time, and only its holder closes what a dead one left open."""
+"""Leases: one process works on a recipe at a time, and only so many fine-tune on this machine.
+
+Only the holder of a recipe's lease closes what a dead process left open.
+"""
 
 from __future__ import annotations
 
@@ -22,20 +25,28 @@ def recipe_lease(home: Path, recipe_name: str) -> Iterator[None]:
         LeaseHeld: another process holds it; the message names its pid and since when.
     """
     path = make_private_directory(home / "leases") / f"{recipe_name}.lock"
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StorageError(f"can't open the lease {path}: {error.strerror}; is BURNISH_HOME writable?") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LeaseHeld(_held_message(path, recipe_name)) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "since": datetime.now(UTC).isoformat()}).encode(), 0)
+    with _lock_file(path) as descriptor:
+        if not _take(descriptor, recipe_name):
+            raise LeaseHeld(_held_message(path, recipe_name))
         yield
-    finally:
-        os.close(descriptor)
+
+
+@contextmanager
+def training_slot(home: Path, recipe_name: str, *, slots: int) -> Iterator[None]:
+    """Hold one of the machine's slots for fine-tunes for the block, freed by the kernel as a lease is.
+
+    Raises:
+        LeaseHeld: all are held; the message names who holds them.
+    """
+    folder = make_private_directory(home / "leases")
+    paths = [folder / f".slot-{slot}.lock" for slot in range(slots)]
+    for path in paths:
+        with _lock_file(path) as descriptor:
+            if _take(descriptor, recipe_name):
+                yield
+                return
+    holders = ", ".join(_holder(path) for path in paths)
+    raise LeaseHeld(f"waits for {holders}: this machine does {slots} fine-tune{'s' if slots > 1 else ''} at a time")
 
 
 def is_held(home: Path, recipe_name: str) -> bool:
@@ -74,10 +85,38 @@ def home_in_use(home: Path, *, when_alone: Callable[[], object]) -> Iterator[Non
         os.close(descriptor)
 
 
-def _held_message(path: Path, recipe_name: str) -> str:
+@contextmanager
+def _lock_file(path: Path) -> Iterator[int]:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(f"can't open the lease {path}: {error.strerror}; is BURNISH_HOME writable?") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, recipe_name: str) -> bool:
+    """Lock the file and write down who holds it; False if another process does."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    holder = {"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds"), "recipe": recipe_name}
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+    return True
+
+
+def _holder(path: Path) -> str:
     try:
         holder = json.loads(path.read_text(encoding="utf-8"))
-        who = f"process {holder['pid']} since {holder['since']}"
+        return f"process {holder['pid']} ({holder['recipe']}, since {holder['since']})"
     except (OSError, ValueError, KeyError):
-        who = "another process"
+        return "another process"
+
+
+def _held_message(path: Path, recipe_name: str) -> str:
+    who = _holder(path)
     return f"recipe {recipe_name!r} is being worked on by {who}; wait for it, or stop it and run the same command again"

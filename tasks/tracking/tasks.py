@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from prefect import get_run_logger, task
-from prefect.runtime import deployment, flow_run
+from prefect.runtime import flow_run
 
 from configs.requests import RecipeRequest
 from configs.roots import resolve_recipe
 from configs.schema import Recipe
 from tasks.tracking.prefect_server import close_dead_flow_runs, run_tags
+from tasks.tracking.prefect_turns import came_through_prefect
 
 
 @task(name="read the recipe")
@@ -20,7 +21,7 @@ def read_recipe(request: RecipeRequest) -> tuple[Recipe, Path]:
     What comes through a deployment (a form, a schedule, an event) may reach nothing outside the configured roots.
     """
     asked = RecipeRequest(recipe=request.recipe, overrides=request.resolved_overrides())
-    return resolve_recipe(asked, confined=deployment.id is not None)
+    return resolve_recipe(asked, confined=came_through_prefect())
 
 
 @task(name="name the flow run")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.installation import Installation
+from tests.e2e.servers import Servers, running_servers
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +47,10 @@ def copied(finished: Installation, tmp_path: Path) -> Callable[[], Installation]
     """Makes copies of the finished installation."""
     count = iter(range(1000))
     return lambda: finished.copy_to(tmp_path / f"home-{next(count)}")
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """An installation with MLflow, Prefect and a worker up, for the tests of one file; 20 to 40 s to start."""
+    with running_servers(tmp_path_factory.mktemp("servers")) as running:
+        yield running

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from tasks.monitoring.automations import retrain_automations
+from tasks.monitoring.automations import FINAL_STATES, crash_automation, retrain_automations
 
 RETRAIN, NOTIFY = UUID(int=1), UUID(int=2)
 EVIL = 'a"}, "force": true, {{ 7 * 7 }} \n</script>'
@@ -65,3 +65,29 @@ def test_the_names_are_the_automations_identity() -> None:
     names = [automation.name for automation in retrain_automations(retrain=RETRAIN, notify=NOTIFY)]
 
     assert len(set(names)) == 3
+
+
+def test_a_silent_run_is_crashed_and_one_that_ended_is_not() -> None:
+    trigger = crash_automation().trigger
+
+    assert trigger.posture.value == "Proactive"
+    assert trigger.after == {"prefect.flow-run.heartbeat"}
+    assert trigger.after <= trigger.expect
+    assert trigger.within.total_seconds() > 2 * 30
+
+
+def test_every_name_of_a_final_state_of_our_flows_is_known() -> None:
+    """Prefect names the event after the state: one that is not expected would be taken for silence."""
+    import re
+    from pathlib import Path
+    from typing import get_args, get_type_hints
+
+    from tasks.monitoring.source_watch import Look
+
+    sources = "\n".join(path.read_text() for path in Path("flows").glob("*.py"))
+    named = set(re.findall(r'Completed\(name="([^"]+)"', sources))
+    looks = {outcome.capitalize() for outcome in get_args(get_type_hints(Look)["outcome"])}
+
+    assert named
+    assert looks
+    assert named | looks | {"Promoted", "Rejected"} <= set(FINAL_STATES)

@@ -1,0 +1,1 @@
+"""The servers of an installation: MLflow, Prefect and a worker, started, looked at and stopped as one."""

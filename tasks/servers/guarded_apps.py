@@ -1,0 +1,43 @@
+"""The two servers as uvicorn starts them (`uvicorn --factory tasks.servers.guarded_apps:mlflow`), each guarded.
+
+MLflow's own `mlflow server` does the same in two processes, of which the first only waits: 200 MB for nothing.
+"""
+
+from __future__ import annotations
+
+import os
+
+from configs.servers import LOOPBACK_NAMES, ServerSettings, server_settings_from
+from tasks.servers.request_guard import RequestGuard
+
+_ASSISTANT = "/mlflow/assistant"
+"""MLflow's assistant runs shell commands for whoever asks from this machine."""
+
+
+def mlflow() -> RequestGuard:
+    """MLflow's tracking server on the database and artifact folder of this installation."""
+    import mlflow.server.constants as names
+
+    os.environ[names.BACKEND_STORE_URI_ENV_VAR] = os.environ["MLFLOW_BACKEND_STORE_URI"]
+    os.environ[names.REGISTRY_STORE_URI_ENV_VAR] = os.environ["MLFLOW_BACKEND_STORE_URI"]
+    os.environ[names.ARTIFACT_ROOT_ENV_VAR] = os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"]
+    from mlflow.server.fastapi_app import app
+    from mlflow.server.handlers import initialize_backend_stores
+
+    initialize_backend_stores(
+        os.environ["MLFLOW_BACKEND_STORE_URI"],
+        os.environ["MLFLOW_BACKEND_STORE_URI"],
+        os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"],
+    )
+    return RequestGuard(app, names=_names(server_settings_from()), closed_paths=[_ASSISTANT])
+
+
+def prefect() -> RequestGuard:
+    """Prefect's server with its UI, on the database below `PREFECT_HOME`."""
+    from prefect.server.api.server import create_app
+
+    return RequestGuard(create_app(), names=_names(server_settings_from()))
+
+
+def _names(settings: ServerSettings) -> tuple[str, ...]:
+    return (*LOOPBACK_NAMES, settings.host, *settings.allowed_hosts)

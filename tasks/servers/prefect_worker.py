@@ -1,0 +1,104 @@
+"""The worker (`python -m tasks.servers.prefect_worker`): it runs the flows of `prefect.yaml`, and nothing else.
+
+Prefect's own process worker runs whatever a deployment on the server says: pull steps, commands, environments. Whoever
+may talk to a server without a password would have a shell as the user of this machine. This one takes from the server
+which of our flows to run and with which parameters, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.abc
+import yaml
+from prefect.client.schemas.objects import FlowRun
+from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.runner._flow_run_executor import FlowRunExecutorContext
+from prefect.runner._starter_engine import EngineCommandStarter
+from prefect.settings import PREFECT_WORKER_HEARTBEAT_SECONDS
+from prefect.utilities.processutils import setup_signal_handlers_worker
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
+
+from configs.errors import ServerError
+from tasks.servers.services import POOL, POOL_TYPE, PROJECT
+
+
+def allowed_entrypoints(prefect_yaml: Path) -> frozenset[str]:
+    """Return the flows that deployments may name."""
+    entries = yaml.safe_load(prefect_yaml.read_text(encoding="utf-8"))["deployments"]
+    return frozenset(entry["entrypoint"] for entry in entries)
+
+
+def checked_entrypoint(entrypoint: str | None, *, allowed: Collection[str]) -> str:
+    """Return the entrypoint.
+
+    Raises:
+        ServerError: it is none of those in `prefect.yaml`.
+    """
+    if entrypoint is None or entrypoint not in allowed:
+        raise ServerError(f"this worker runs the flows of prefect.yaml only, not {entrypoint!r}")
+    return entrypoint
+
+
+class ConfinedWorker(ProcessWorker):  # type: ignore[misc]  # Prefect is not followed
+    """A process worker that lets the server choose among our flows, and nothing else."""
+
+    type = POOL_TYPE
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: ProcessJobConfiguration,
+        task_status: anyio.abc.TaskStatus[int] | None = None,
+    ) -> ProcessWorkerResult:
+        """Run one flow run in a process of its own; its command and environment are this worker's."""
+        deployment = await self.client.read_deployment(flow_run.deployment_id)
+        entrypoint = checked_entrypoint(deployment.entrypoint, allowed=allowed_entrypoints(PROJECT / "prefect.yaml"))
+
+        async def resolve_flow(*_: Any, **__: Any) -> Flow[..., Any]:
+            return load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
+
+        with tempfile.TemporaryDirectory(prefix="burnish-run-") as folder:
+            async with FlowRunExecutorContext() as context:
+                starter = EngineCommandStarter(
+                    entrypoint=entrypoint,  # so the engine asks the server for no code
+                    cwd=Path(folder),
+                    env=dict(os.environ),
+                    deployment_name=deployment.name,
+                    control_channel=context.control_channel,
+                )
+                executor = context.create_executor(
+                    flow_run, starter, resolve_flow=resolve_flow, propose_submitting=False
+                )
+                results: list[Any] = []
+
+                async def execute(*, task_status: anyio.abc.TaskStatus[Any] = anyio.TASK_STATUS_IGNORED) -> None:
+                    results.append(await executor.submit(task_status=task_status))
+
+                async with anyio.create_task_group() as group:
+                    handle = await group.start(execute)
+                    if task_status is not None:
+                        task_status.started(handle.pid)
+        [result] = results
+        if result is None or result.status_code is None:
+            raise ServerError(f"the process of flow run {flow_run.id} did not start")
+        return ProcessWorkerResult(status_code=result.status_code, identifier=str(result.handle.pid))
+
+
+async def main() -> None:
+    """Work until told to stop."""
+    setup_signal_handlers_worker(os.getpid(), "the worker", print)
+    worker = ConfinedWorker(
+        work_pool_name=POOL, name=POOL, heartbeat_interval_seconds=int(PREFECT_WORKER_HEARTBEAT_SECONDS.value())
+    )
+    await worker.start()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,78 @@
+"""The servers that run for an installation, as `burnish up` noted them: every other command uses them."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import MutableMapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from tasks.storage.durable import write_json
+
+_ANSWER_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class RunningServers:
+    """What a state file says. It is believed while the supervisor that it names lives."""
+
+    mlflow_url: str
+    prefect_api_url: str
+    supervisor_pid: int
+    supervisor_started: float
+    """When that process began, in seconds since 1970: a process id alone may name another by now."""
+    settings_digest: str
+    """Of the settings that they were started with."""
+
+
+def note_servers(home: Path, servers: RunningServers) -> None:
+    """Write the state file."""
+    write_json(_file(home), asdict(servers))
+
+
+def forget_servers(home: Path) -> None:
+    """Remove the state file."""
+    _file(home).unlink(missing_ok=True)
+
+
+def noted_servers(home: Path) -> RunningServers | None:
+    """Return what the state file says, if its supervisor lives."""
+    try:
+        servers = RunningServers(**json.loads(_file(home).read_text(encoding="utf-8")))
+        alive = abs(psutil.Process(servers.supervisor_pid).create_time() - servers.supervisor_started) < 1
+    except (OSError, ValueError, TypeError, psutil.Error):
+        return None
+    return servers if alive else None
+
+
+def use_running_servers(home: Path, environment: MutableMapping[str, str] | None = None) -> None:
+    """Point this process at the running servers, each that answers and that the shell does not name otherwise.
+
+    Runs are then seen live in both UIs, and no two servers write one database.
+    """
+    environment = os.environ if environment is None else environment
+    servers = noted_servers(home)
+    if servers is None:
+        return
+    if not environment.get("PREFECT_API_URL") and answers(f"{servers.prefect_api_url}/health"):
+        environment["PREFECT_API_URL"] = servers.prefect_api_url
+    if not environment.get("MLFLOW_TRACKING_URI") and answers(f"{servers.mlflow_url}/health"):
+        environment["MLFLOW_TRACKING_URI"] = servers.mlflow_url
+
+
+def answers(url: str) -> bool:
+    """Whether a server says that it is well."""
+    try:
+        with urllib.request.urlopen(url, timeout=_ANSWER_SECONDS) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+
+
+def _file(home: Path) -> Path:
+    return home / "servers" / "running.json"

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from configs.errors import ServerError
+from tasks.servers.services import PROJECT
+
+DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
+
+
+def test_the_worker_runs_what_prefect_yaml_names() -> None:
+    from tasks.servers.prefect_worker import allowed_entrypoints, checked_entrypoint
+
+    allowed = allowed_entrypoints(PROJECT / "prefect.yaml")
+
+    assert checked_entrypoint("flows.finetune.finetune", allowed=allowed) == "flows.finetune.finetune"
+
+
+@pytest.mark.parametrize("entrypoint", [None, "", "os.system", "/tmp/evil.py:flow", "flows.finetune.main"])
+def test_the_worker_runs_nothing_else(entrypoint: str | None) -> None:
+    from tasks.servers.prefect_worker import allowed_entrypoints, checked_entrypoint
+
+    with pytest.raises(ServerError, match="only"):
+        checked_entrypoint(entrypoint, allowed=allowed_entrypoints(PROJECT / "prefect.yaml"))
+
+
+def test_every_deployment_names_a_flow_by_module_path_and_says_what_it_does() -> None:
+    from prefect import Flow
+
+    for entry in DEPLOYMENTS:
+        module, _, name = entry["entrypoint"].rpartition(".")
+        assert isinstance(getattr(importlib.import_module(module), name), Flow)
+        assert len(entry["description"]) > 20
+        assert Path(module.replace(".", "/") + ".py").exists()
+
+
+def test_the_deployments_are_those_that_people_were_promised() -> None:
+    promised = {"finetune", "retrain", "promote", "rollback", "baseline", "search", "evaluate"}
+
+    assert promised <= {entry["name"] for entry in DEPLOYMENTS}
+
+
+def test_a_schedule_has_a_slug_and_a_time_zone_and_trains_only_when_switched_on() -> None:
+    schedules = {entry["name"]: each for entry in DEPLOYMENTS for each in entry.get("schedules", [])}
+
+    assert all(each["slug"] and each["timezone"] for each in schedules.values())
+    assert not schedules["retrain"]["active"]
+    assert schedules["notice"]["active"]
+    retrain = next(entry for entry in DEPLOYMENTS if entry["name"] == "retrain")
+    assert retrain["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}

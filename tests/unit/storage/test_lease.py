@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from configs.errors import LeaseHeld
+from tasks.storage.lease import recipe_lease, training_slot
+
+
+def test_one_slot_is_held_by_one_recipe_and_the_next_hears_whose_it_is(tmp_path: Path) -> None:
+    with (
+        training_slot(tmp_path, "tickets", slots=1),
+        pytest.raises(LeaseHeld, match=rf"waits for process {os.getpid()} \(tickets, since .*1 fine-tune at a time"),
+        training_slot(tmp_path, "letters", slots=1),
+    ):
+        pass
+
+    with training_slot(tmp_path, "letters", slots=1):
+        pass
+
+
+def test_two_slots_are_held_by_two(tmp_path: Path) -> None:
+    with (
+        training_slot(tmp_path, "a", slots=2),
+        training_slot(tmp_path, "b", slots=2),
+        pytest.raises(LeaseHeld, match="2 fine-tunes at a time"),
+        training_slot(tmp_path, "c", slots=2),
+    ):
+        pass
+
+
+def test_an_error_of_the_block_is_not_mistaken_for_a_held_slot(tmp_path: Path) -> None:
+    with pytest.raises(LeaseHeld, match="its own"), training_slot(tmp_path, "a", slots=2):
+        raise LeaseHeld("its own")
+
+
+def test_a_recipe_has_one_worker(tmp_path: Path) -> None:
+    with (
+        recipe_lease(tmp_path, "a"),
+        recipe_lease(tmp_path, "b"),
+        pytest.raises(LeaseHeld, match=str(os.getpid())),
+        recipe_lease(tmp_path, "a"),
+    ):
+        pass
