@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from configs.loading import load_recipe
 from tests.e2e.installation import PROJECT, Installation, clean_environment
-from tests.e2e.test_kill import assert_no_process_is_left, essence
+from tests.e2e.test_kill import assert_no_process_is_left, assert_nothing_runs, essence
+
+if TYPE_CHECKING:
+    from tasks.tracking.mlflow_runs import Tracker
 
 RETRAIN = ("retrain", "--recipe", "configs/smoke.yaml")
 OTHER_DATA = (*RETRAIN, "data.source.options={count: 150}", "search.trials=1", "search.confirmation_seeds=0")
 TRIGGERS = 5
 LONGEST_SKIP_SECONDS = 5.0
-HEAVY = ("torch", "transformers", "peft", "datasets", "great_expectations", "optuna", "sklearn", "scipy")
+HEAVY = ("torch", "transformers", "peft", "datasets", "great_expectations", "optuna", "sklearn")
 
 _LOADED = """
 import sys
@@ -51,20 +57,21 @@ def storm(finished: Installation, tmp_path_factory: pytest.TempPathFactory) -> S
     return Storm(installation, ended)
 
 
-def retrained_runs(installation: Installation) -> list[Any]:
-    """MLflow's runs that a retrain began."""
+def tracker_of(installation: Installation) -> Tracker:
     from tasks.tracking.mlflow_runs import Tracker
 
-    tracker = Tracker(f"sqlite:///{installation.home / 'mlflow.db'}", installation.home)
+    return Tracker(f"sqlite:///{installation.home / 'mlflow.db'}", installation.home)
+
+
+def retrained_runs(installation: Installation) -> list[Any]:
+    """MLflow's runs that a retrain began, newest first."""
+    tracker = tracker_of(installation)
     runs = tracker.runs(tracker.experiment("smoke"), tags={"burnish.kind": "recipe"})
     return [run for run in runs if "burnish.retrain.key" in run.data.tags]
 
 
 def artifact(installation: Installation, run: Any, path: str) -> Any:
-    from tasks.tracking.mlflow_runs import Tracker
-
-    tracker = Tracker(f"sqlite:///{installation.home / 'mlflow.db'}", installation.home)
-    text = tracker.read_text(run.info.run_id, path)
+    text = tracker_of(installation).read_text(run.info.run_id, path)
     assert text is not None, f"{path} is missing"
     return json.loads(text)
 
@@ -110,7 +117,7 @@ def test_of_many_triggers_at_once_one_trains_and_the_others_say_why_not(storm: S
     (trained,) = storm.outputs(skipped=False)
     assert "Decision" in trained
     for output in storm.outputs(skipped=True):
-        assert "is being worked on by process" in output or "were trained before" in output
+        assert "is being worked on by process" in output or "nothing changed since run" in output
     (run,) = retrained_runs(storm.installation)
     assert run.info.status == "FINISHED"
     states = sorted(run.state.name for run in prefect_runs(storm.installation))
@@ -122,7 +129,8 @@ def test_a_later_trigger_for_the_same_is_skipped(storm: Storm) -> None:
     again = storm.installation.burnish(*OTHER_DATA)
 
     assert again.returncode == 0, again.stderr
-    assert "Skipped: just this data, base model and recipe were trained before" in again.stdout
+    assert "Skipped: nothing changed since run" in again.stdout
+    assert len(retrained_runs(storm.installation)) == 1
 
 
 @pytest.mark.slow
@@ -142,7 +150,7 @@ def test_a_retrain_killed_again_and_again_ends_as_an_unharmed_one(
 ) -> None:
     installation = copied()
 
-    for point in ("retrain:data-compared", "stage:search:before-commit", "retrain:remembered"):
+    for point in ("retrain:data-compared", "retrain:remembered"):
         killed = installation.burnish(*OTHER_DATA, BURNISH_KILL_AT=point)
         assert killed.returncode == -9, (point, killed.stderr)
         assert_no_process_is_left(installation)
@@ -155,33 +163,54 @@ def test_a_retrain_killed_again_and_again_ends_as_an_unharmed_one(
     changes = "retrain/data_changes.json"
     assert artifact(installation, run, changes) == artifact(storm.installation, unharmed, changes)
     assert {each.state.name for each in prefect_runs(installation)} == {"Crashed", "Rejected"}
+    assert_nothing_runs(installation, trials=3)
     assert list((installation.home / "checkpoints").iterdir()) == []
 
 
 @pytest.mark.slow
-def test_a_new_base_model_is_compared_with_the_champion_on_its_own_base(
-    finished: Installation, copied: Callable[[], Installation]
-) -> None:
-    installation, before = copied(), finished.show()
-    assert installation.burnish("promote", "smoke/1", "--reason", "field trial").returncode == 0
+def test_a_new_base_model_is_compared_with_the_champion_on_its_own_base(storm: Storm, tmp_path: Path) -> None:
+    installation, before = storm.installation.copy_to(tmp_path / "home"), storm.installation.show()
+    assert installation.burnish("promote", "smoke/2", "--reason", "field trial").returncode == 0
 
-    done = installation.burnish(*RETRAIN, "base.seed=1", "search.trials=1", "search.confirmation_seeds=0")
+    done = installation.burnish(*OTHER_DATA, "base.seed=1", "retraining.cool_down_hours=0")
 
     assert done.returncode == 0, done.stderr
     after = installation.show()
     earlier, later = ({row["name"]: row["value"] for row in summary["options"]} for summary in (before, after))
     # the same test records: a champion that answers with its own base scores what it scored as a candidate
-    assert later["champion (version 1)"] == earlier["candidate"]
-    assert any(name not in earlier or later[name] != earlier[name] for name in later if "shot" in name)
+    assert later["champion (version 2)"] == earlier["candidate"]
     assert not {stage["name"] for stage in after["stages"] if stage["reused"]} & {"baseline", "search", "evaluate"}
     assert not after["decision"]["promote"]
-    assert after["decision"]["champion_version"] == "1"
+    assert after["decision"]["champion_version"] == "2"
 
-    (run,) = retrained_runs(installation)
+    (run, _) = retrained_runs(installation)
+    assert "the base model changed since version 2 was trained" in run.data.tags["burnish.retrain.reasons"]
     warm = json.loads(run.data.tags["burnish.warm_start"])
+    assert warm["run"] == before["run_id"]
     study = artifact(installation, run, "stages/search.json")["outputs"]["study"]
     assert study["trials"][0]["parameters"] == warm["parameters"]
-    assert "the base model changed since version 1 was trained" in run.data.tags["burnish.retrain.reasons"]
     slices = artifact(installation, run, "retrain/slice_changes.json")
-    assert slices["columns"][2:4] == ["champion (version 1)", "candidate"]
+    assert slices["columns"][2:4] == ["champion (version 2)", "candidate"]
     assert {row[0] for row in slices["data"]} >= {"label billing", "channel email"}
+
+
+def test_records_that_were_cleaned_away_are_told_and_the_retrain_goes_on(
+    storm: Storm, finished: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.monitoring.tasks import compare_data
+    from tasks.tracking.recipe_run import RecipeRun
+    from tasks.tracking.stage_ledger import StageRecord
+
+    installation = storm.installation.copy_to(tmp_path / "home")
+    monkeypatch.setenv("BURNISH_HOME", str(installation.home))
+    tracker = tracker_of(installation)
+    experiment = tracker.experiment("smoke")
+    parent = tracker.open_parent(experiment, recipe_digest="other", params={})
+    run = RecipeRun(load_recipe(PROJECT / "configs" / "smoke.yaml", ()), PROJECT, experiment, parent)
+    checked = StageRecord("validate", "", {"snapshot": finished.show()["snapshot"]}, 0.0, 0.0, parent, False)
+    shutil.rmtree(installation.home / "snapshots" / installation.show()["snapshot"])
+
+    told = compare_data.fn(run, checked)
+
+    assert "are not here any more" in told
+    assert tracker.run(parent).data.tags["burnish.data_changes"] == told

@@ -1,0 +1,88 @@
+"""How long a retrain takes to say that nothing changed; storms of triggers; kills at every durable write.
+
+`python -m benchmarks.retraining` prints a Markdown table and ends with status 1 if a bar is missed. `--triggers` says
+how many commands run at once, `--no-kills` leaves out the retrain that is killed at every durable write (15 minutes).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.kills import killed_in_succession
+from tasks.tracking.prefect_server import prefect_server
+from tests.e2e.installation import Installation
+from tests.e2e.test_kill import essence
+from tests.e2e.test_retrain import LONGEST_SKIP_SECONDS, OTHER_DATA, RETRAIN, prefect_runs, retrained_runs
+
+_SKIPS = 5
+
+
+def skip_seconds(installation: Installation) -> list[float]:
+    """Flow time of retrains for which nothing changed, in seconds."""
+    for _ in range(_SKIPS):
+        done = installation.burnish(*RETRAIN)
+        if "Skipped: nothing changed" not in done.stdout:
+            raise SystemExit(f"not skipped: {done.stdout}{done.stderr}")
+    return sorted(run.total_run_time.total_seconds() for run in prefect_runs(installation))
+
+
+def storm(installation: Installation, triggers: int) -> str:
+    """Start commands for the same new data at once; "1 trained, the others skipped", or what else became of them."""
+    started = [installation.start(*OTHER_DATA) for _ in range(triggers)]
+    outputs = [command.communicate() for command in started]
+    failed = [errors.strip() for command, (_, errors) in zip(started, outputs, strict=True) if command.returncode]
+    skipped = sum("Skipped: " in output for output, _ in outputs)
+    trained = len(retrained_runs(installation))
+    if (trained, skipped, failed) == (1, triggers - 1, []):
+        return "1 trained, the others skipped"
+    return f"{trained} trained, {skipped} skipped, {len(failed)} failed: {failed[:1]}"
+
+
+def main() -> int:
+    """Run the measurements; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--triggers", type=int, default=10, help="commands at once (default 10)")
+    parser.add_argument("--no-kills", action="store_true", help="leave out the retrain killed at every durable write")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, prefect_server(Path(name), None) as url:
+        scratch = Path(name)
+        finished = Installation(scratch / "finished", {"PREFECT_API_URL": url})
+        if (done := finished.smoke()).returncode:
+            raise SystemExit(done.stderr)
+        print("| what | found | bar |\n|---|---|---|")
+        seconds = skip_seconds(finished.copy_to(scratch / "skips"))
+        shown = f"{seconds[len(seconds) // 2]:.1f} s (longest of {_SKIPS}: {seconds[-1]:.1f} s)"
+        failures = row(
+            "flow time of a skip", shown, f"{LONGEST_SKIP_SECONDS:.0f} s", seconds[-1] <= LONGEST_SKIP_SECONDS
+        )
+        stormed = finished.copy_to(scratch / "storm")
+        found = storm(stormed, options.triggers)
+        failures += row(
+            f"{options.triggers} triggers, one Prefect server", found, "one trains", found.startswith("1 tr")
+        )
+        alone = Installation(finished.copy_to(scratch / "alone").home, {"PREFECT_API_URL": ""})
+        found = storm(alone, options.triggers)
+        failures += row(f"{options.triggers} triggers, no server", found, "one trains", found.startswith("1 tr"))
+        if not options.no_kills:
+            failures += kills(finished.copy_to(scratch / "kills"), essence(stormed.show()))
+    return 1 if failures else 0
+
+
+def kills(installation: Installation, expected: dict[str, Any]) -> int:
+    """Kill a retrain at every durable write in succession; the last command must end as an unharmed one."""
+    count, found = killed_in_succession(installation, expected, OTHER_DATA, trials=3)
+    return row(f"a retrain killed at {count} durable writes in succession", found, "same", found == "same")
+
+
+def row(what: str, found: str, bar: str, passed: bool) -> int:
+    """Print one row; 1 if it misses its bar."""
+    print(f"| {what} | {found} | {bar} |", flush=True)
+    return int(not passed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
