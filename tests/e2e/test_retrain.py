@@ -15,7 +15,7 @@ import pytest
 
 from configs.loading import load_recipe
 from tests.e2e.installation import PROJECT, Installation, clean_environment
-from tests.e2e.test_kill import assert_no_process_is_left, assert_nothing_runs, essence
+from tests.e2e.test_kill import assert_no_process_is_left, assert_nothing_runs
 
 if TYPE_CHECKING:
     from tasks.tracking.mlflow_runs import Tracker
@@ -37,7 +37,7 @@ sys.exit(code)
 
 @dataclass(frozen=True)
 class Storm:
-    """Several triggers for the same data at once."""
+    """Several triggers for the same data at once, after a retrain for it was killed."""
 
     installation: Installation
     ended: list[subprocess.CompletedProcess[str]]
@@ -49,6 +49,9 @@ class Storm:
 @pytest.fixture(scope="module")
 def storm(finished: Installation, tmp_path_factory: pytest.TempPathFactory) -> Storm:
     installation = finished.copy_to(tmp_path_factory.mktemp("storm") / "home")
+    killed = installation.burnish(*OTHER_DATA, BURNISH_KILL_AT="retrain:data-compared")
+    assert killed.returncode == -9, killed.stderr
+    assert_no_process_is_left(installation)
     started = [installation.start(*OTHER_DATA) for _ in range(TRIGGERS)]
     ended = []
     for command in started:
@@ -118,10 +121,17 @@ def test_of_many_triggers_at_once_one_trains_and_the_others_say_why_not(storm: S
     assert "Decision" in trained
     for output in storm.outputs(skipped=True):
         assert "is being worked on by process" in output or "nothing changed since run" in output
-    (run,) = retrained_runs(storm.installation)
-    assert run.info.status == "FINISHED"
     states = sorted(run.state.name for run in prefect_runs(storm.installation))
-    assert states == ["Rejected", *["Skipped"] * (TRIGGERS - 1)]
+    assert states == ["Crashed", "Rejected", *["Skipped"] * (TRIGGERS - 1)]
+
+
+@pytest.mark.slow
+def test_a_killed_retrain_is_gone_on_with_and_nothing_is_doubled(storm: Storm) -> None:
+    (run,) = retrained_runs(storm.installation)
+
+    assert run.info.status == "FINISHED"
+    assert artifact(storm.installation, run, "summary.json")["model"]["version"] == "2"
+    assert_nothing_runs(storm.installation, trials=3)
 
 
 @pytest.mark.slow
@@ -134,48 +144,28 @@ def test_a_later_trigger_for_the_same_is_skipped(storm: Storm) -> None:
 
 
 @pytest.mark.slow
-def test_what_the_data_gained_and_lost_is_told(storm: Storm, finished: Installation) -> None:
+def test_what_the_data_gained_and_lost_is_told(storm: Storm) -> None:
     (run,) = retrained_runs(storm.installation)
     changes = artifact(storm.installation, run, "retrain/data_changes.json")
 
     assert (changes["before"], changes["now"]) == (240, 150)
     assert (changes["added"], changes["removed"], changes["changed"]) == (0, 90, 0)
     assert changes["trained_on_now_tested"] == 0
-    assert storm.installation.show()["snapshot"] != finished.show()["snapshot"]
-
-
-@pytest.mark.slow
-def test_a_retrain_killed_again_and_again_ends_as_an_unharmed_one(
-    storm: Storm, copied: Callable[[], Installation]
-) -> None:
-    installation = copied()
-
-    for point in ("retrain:data-compared", "retrain:remembered"):
-        killed = installation.burnish(*OTHER_DATA, BURNISH_KILL_AT=point)
-        assert killed.returncode == -9, (point, killed.stderr)
-        assert_no_process_is_left(installation)
-    last = installation.burnish(*OTHER_DATA)
-
-    assert last.returncode == 0, last.stderr
-    assert "Decision" in last.stdout
-    assert essence(installation.show()) == essence(storm.installation.show())
-    (run,), (unharmed,) = retrained_runs(installation), retrained_runs(storm.installation)
-    changes = "retrain/data_changes.json"
-    assert artifact(installation, run, changes) == artifact(storm.installation, unharmed, changes)
-    assert {each.state.name for each in prefect_runs(installation)} == {"Crashed", "Rejected"}
-    assert_nothing_runs(installation, trials=3)
-    assert list((installation.home / "checkpoints").iterdir()) == []
 
 
 @pytest.mark.slow
 def test_a_new_base_model_is_compared_with_the_champion_on_its_own_base(storm: Storm, tmp_path: Path) -> None:
-    installation, before = storm.installation.copy_to(tmp_path / "home"), storm.installation.show()
+    installation = storm.installation.copy_to(tmp_path / "home")
     assert installation.burnish("promote", "smoke/2", "--reason", "field trial").returncode == 0
+    other_base = (*OTHER_DATA, "base.seed=1", "retraining.cool_down_hours=0")
 
-    done = installation.burnish(*OTHER_DATA, "base.seed=1", "retraining.cool_down_hours=0")
+    killed = installation.burnish(*other_base, BURNISH_KILL_AT="retrain:remembered")
+    done = installation.burnish(*other_base)
 
+    assert killed.returncode == -9, killed.stderr
     assert done.returncode == 0, done.stderr
-    after = installation.show()
+    (run, old_run) = retrained_runs(installation)
+    before, after = (artifact(installation, each, "summary.json") for each in (old_run, run))
     earlier, later = ({row["name"]: row["value"] for row in summary["options"]} for summary in (before, after))
     # the same test records: a champion that answers with its own base scores what it scored as a candidate
     assert later["champion (version 2)"] == earlier["candidate"]
@@ -183,7 +173,6 @@ def test_a_new_base_model_is_compared_with_the_champion_on_its_own_base(storm: S
     assert not after["decision"]["promote"]
     assert after["decision"]["champion_version"] == "2"
 
-    (run, _) = retrained_runs(installation)
     assert "the base model changed since version 2 was trained" in run.data.tags["burnish.retrain.reasons"]
     warm = json.loads(run.data.tags["burnish.warm_start"])
     assert warm["run"] == before["run_id"]
@@ -195,7 +184,7 @@ def test_a_new_base_model_is_compared_with_the_champion_on_its_own_base(storm: S
 
 
 def test_records_that_were_cleaned_away_are_told_and_the_retrain_goes_on(
-    storm: Storm, finished: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    storm: Storm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tasks.monitoring.tasks import compare_data
     from tasks.tracking.recipe_run import RecipeRun
@@ -203,12 +192,14 @@ def test_records_that_were_cleaned_away_are_told_and_the_retrain_goes_on(
 
     installation = storm.installation.copy_to(tmp_path / "home")
     monkeypatch.setenv("BURNISH_HOME", str(installation.home))
+    (retrained,) = retrained_runs(installation)
+    changes = artifact(installation, retrained, "retrain/data_changes.json")
     tracker = tracker_of(installation)
     experiment = tracker.experiment("smoke")
     parent = tracker.open_parent(experiment, recipe_digest="other", params={})
     run = RecipeRun(load_recipe(PROJECT / "configs" / "smoke.yaml", ()), PROJECT, experiment, parent)
-    checked = StageRecord("validate", "", {"snapshot": finished.show()["snapshot"]}, 0.0, 0.0, parent, False)
-    shutil.rmtree(installation.home / "snapshots" / installation.show()["snapshot"])
+    checked = StageRecord("validate", "", {"snapshot": changes["before"]}, 0.0, 0.0, parent, False)
+    shutil.rmtree(installation.home / "snapshots" / changes["now"])
 
     told = compare_data.fn(run, checked)
 
