@@ -16,6 +16,7 @@ from tasks.monitoring.retrain_policy import RetrainDecision
 from tasks.monitoring.tasks import begin_retrain, compare_data, compare_slices, decide_retrain
 from tasks.reporting.summary import RunSummary
 from tasks.search.tasks import find_warm_start
+from tasks.tracking.prefect_turns import came_through_prefect
 from tasks.tracking.stage_ledger import StageRecord
 from tasks.tracking.tasks import read_recipe
 
@@ -29,7 +30,7 @@ def retrain(request: RetrainRequest) -> State[RunSummary | None]:
     recipe, project_root = read_recipe(request)
     try:
         # who decides holds the lease: of many triggers at once, those that come late see what the first one trained
-        with recipe_held(recipe, project_root):
+        with recipe_held(recipe, project_root, patient=_comes_only_once(request)):
             decision = decide_retrain(recipe, project_root, request)
             if not decision.go:
                 return Completed(name="Skipped", message=decision.sentence)
@@ -39,6 +40,11 @@ def retrain(request: RetrainRequest) -> State[RunSummary | None]:
             raise
         return Completed(name="Skipped", message=str(held))
     return _final_state(stages, summary)
+
+
+def _comes_only_once(request: RetrainRequest) -> bool:
+    """Whether an event or a person asks, through Prefect: such a run waits for its turn. A schedule comes again."""
+    return came_through_prefect() and bool(request.reason or request.source)
 
 
 def _train_again(

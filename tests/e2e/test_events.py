@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -116,6 +117,19 @@ class Place:
             )
         return [run for run in found if run.id not in self.seen]
 
+    def emit_many(self, event: str, count: int, **payload: Any) -> None:
+        """Emit equal events, as many as a storm has."""
+        import uuid
+
+        resource = {"prefect.resource.id": "burnish.recipe.tickets"}
+        body = [
+            {"id": str(uuid.uuid4()), "occurred": datetime.now(UTC).isoformat(), "event": event, "resource": resource,
+             "payload": payload}
+            for _ in range(count)
+        ]  # fmt: skip
+        with self.servers.client() as client:
+            client.request("POST", "/events", json=body)
+
     def the_one_retrain(self, *, seconds: float = 240) -> FlowRun:
         """Wait until a new run of `retrain` ended; there is no other one."""
         (run,) = wait_for(self.retrains, seconds=60, what="a run of retrain")
@@ -127,9 +141,14 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with place_with_servers(tmp_path_factory.mktemp("events")) as made:
+        yield made
+
+
+@contextmanager
+def place_with_servers(folder: Path) -> Iterator[Place]:
     from tasks.data.smoke import records
 
-    folder = tmp_path_factory.mktemp("events")
     project = folder / "project"
     project.mkdir()
     (project / "tickets.yaml").write_text(RECIPE)
@@ -160,12 +179,12 @@ def test_ten_changes_in_a_burst_are_one_event_and_one_training(place: Place, cha
     assert len(trained_runs(place)) == 1
 
 
-def test_a_change_starts_a_retrain_within_seconds_of_the_tick(changed: tuple[FlowRun, FlowRun]) -> None:
-    tick, retrain = changed
+def test_a_change_starts_a_retrain_within_seconds_of_the_look(place: Place, changed: tuple[FlowRun, FlowRun]) -> None:
+    _, retrain = changed
 
-    seconds = (retrain.start_time - tick.start_time).total_seconds()
+    seconds = reaction_seconds(place, retrain)
 
-    assert seconds <= LONGEST_REACTION_SECONDS, f"{seconds:.1f} s from the watcher's start to the retrain's"
+    assert seconds <= LONGEST_REACTION_SECONDS, f"{seconds:.1f} s from the watcher's look to the retrain at work"
 
 
 def test_what_became_of_the_candidate_is_an_event_and_a_rejection_is_told(
@@ -181,8 +200,14 @@ def test_what_became_of_the_candidate_is_an_event_and_a_rejection_is_told(
 
 
 def test_whoever_asks_by_an_event_gets_one_run_with_the_reason(place: Place, changed: tuple[FlowRun, FlowRun]) -> None:
-    place.emit("burnish.retrain.requested", reason="the labels were reviewed")
+    from tasks.storage.lease import recipe_lease
 
+    with recipe_lease(place.servers.home, "tickets"):
+        place.emit("burnish.retrain.requested", reason="the labels were reviewed")
+        wait_for(
+            lambda: [run for run in place.retrains() if run.state.name == "Waiting"],
+            seconds=60, what="the run to wait for whoever works on the recipe",
+        )  # fmt: skip
     retrain = place.the_one_retrain()
 
     assert retrain.parameters["request"]["reason"] == "the labels were reviewed"
@@ -223,6 +248,12 @@ def test_a_retrain_that_fails_is_told_to_the_webhook(place: Place, changed: tupl
     assert failed.state.name == "Failed"
     assert "data.source.path" in failed.state.message
     assert (told["recipe"], told["flow_run"]) == ("tickets", str(failed.id))
+
+
+def reaction_seconds(place: Place, retrain: FlowRun) -> float:
+    """From the newest change that the watcher told to the retrain at work."""
+    told = max(event.occurred for event in events(place, "burnish.data.changed"))
+    return (retrain.start_time - told).total_seconds()
 
 
 def trained_runs(place: Place) -> list[Any]:
