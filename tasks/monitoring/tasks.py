@@ -91,7 +91,8 @@ def compare_data(run: RecipeRun, checked: StageRecord) -> str:
     before = read_snapshot(run.settings.snapshots, earlier.snapshot)
     now = read_snapshot(run.settings.snapshots, checked.outputs["snapshot"])
     changes = compare_records(before.records, now.records, has_labels=now.labels is not None)
-    values = {"reference": earlier.name, "before": before.digest, "now": now.digest, **asdict(changes)}
+    snapshots = {"snapshot_before": before.digest, "snapshot_now": now.digest}
+    values = {"reference": earlier.name, **snapshots, **asdict(changes)}
     markdown = data_changes_as_markdown(earlier.name, changes)
     run.tracker.log_text(run.run_id, markdown, "retrain/data_changes.md")
     run.tracker.set_tags(run.run_id, {_CHANGES_TAG: changes.sentence})

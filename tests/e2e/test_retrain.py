@@ -121,8 +121,8 @@ def test_of_many_triggers_at_once_one_trains_and_the_others_say_why_not(storm: S
     assert "Decision" in trained
     for output in storm.outputs(skipped=True):
         assert "is being worked on by process" in output or "nothing changed since run" in output
-    states = sorted(run.state.name for run in prefect_runs(storm.installation))
-    assert states == ["Crashed", "Rejected", *["Skipped"] * (TRIGGERS - 1)]
+    states = [run.state.name for run in prefect_runs(storm.installation)]
+    assert (states.count("Rejected"), states.count("Skipped")) == (1, TRIGGERS - 1)
 
 
 @pytest.mark.slow
@@ -131,7 +131,7 @@ def test_a_killed_retrain_is_gone_on_with_and_nothing_is_doubled(storm: Storm) -
 
     assert run.info.status == "FINISHED"
     assert artifact(storm.installation, run, "summary.json")["model"]["version"] == "2"
-    assert_nothing_runs(storm.installation, trials=3)
+    assert "Crashed" in [run.state.name for run in prefect_runs(storm.installation)]
 
 
 @pytest.mark.slow
@@ -141,6 +141,7 @@ def test_a_later_trigger_for_the_same_is_skipped(storm: Storm) -> None:
     assert again.returncode == 0, again.stderr
     assert "Skipped: nothing changed since run" in again.stdout
     assert len(retrained_runs(storm.installation)) == 1
+    assert_nothing_runs(storm.installation, trials=3)
 
 
 @pytest.mark.slow
@@ -198,8 +199,8 @@ def test_records_that_were_cleaned_away_are_told_and_the_retrain_goes_on(
     experiment = tracker.experiment("smoke")
     parent = tracker.open_parent(experiment, recipe_digest="other", params={})
     run = RecipeRun(load_recipe(PROJECT / "configs" / "smoke.yaml", ()), PROJECT, experiment, parent)
-    checked = StageRecord("validate", "", {"snapshot": changes["before"]}, 0.0, 0.0, parent, False)
-    shutil.rmtree(installation.home / "snapshots" / changes["now"])
+    checked = StageRecord("validate", "", {"snapshot": changes["snapshot_before"]}, 0.0, 0.0, parent, False)
+    shutil.rmtree(installation.home / "snapshots" / changes["snapshot_now"])
 
     told = compare_data.fn(run, checked)
 
