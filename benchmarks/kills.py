@@ -14,12 +14,15 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tasks.tracking.prefect_server import prefect_server
 from tests.e2e.installation import Installation
 from tests.e2e.test_kill import assert_no_process_is_left, assert_nothing_runs, essence
+
+FINETUNE = ("finetune", "--recipe", "configs/smoke.yaml")
 
 
 def durable_writes(scratch: Path, url: str) -> tuple[list[str], dict[str, Any], float]:
@@ -33,28 +36,32 @@ def durable_writes(scratch: Path, url: str) -> tuple[list[str], dict[str, Any], 
     return list(dict.fromkeys(log.read_text().split())), essence(installation.show()), time.monotonic() - started
 
 
-def outcome(installation: Installation, expected: dict[str, Any]) -> str:
+def outcome(
+    installation: Installation, expected: dict[str, Any], command: Sequence[str] = FINETUNE, *, trials: int = 2
+) -> str:
     """Finish a killed run by the same command; "same", or what differs."""
     assert_no_process_is_left(installation)
-    again = installation.smoke()
+    again = installation.burnish(*command)
     if again.returncode:
         return f"exit {again.returncode}: {again.stderr.strip().splitlines()[-1]}"
-    assert_nothing_runs(installation)
+    assert_nothing_runs(installation, trials=trials)
     assert_no_process_is_left(installation)
     found = essence(installation.show())
     return "same" if found == expected else f"differs: {[key for key in found if found[key] != expected[key]]}"
 
 
-def killed_in_succession(installation: Installation, expected: dict[str, Any]) -> tuple[int, str]:
+def killed_in_succession(
+    installation: Installation, expected: dict[str, Any], command: Sequence[str] = FINETUNE, *, trials: int = 2
+) -> tuple[int, str]:
     """Kill each command at the first durable write that no earlier one was killed at, until one gets through."""
     log = installation.home.with_suffix(".kills")
     log.touch()
-    while (done := installation.smoke(BURNISH_KILL_NEXT=str(log))).returncode == -signal.SIGKILL:
+    while (done := installation.burnish(*command, BURNISH_KILL_NEXT=str(log))).returncode == -signal.SIGKILL:
         print(f"  {log.read_text().split()[-1]}", file=sys.stderr, flush=True)
     kills = len(log.read_text().split())
     if done.returncode:
         return kills, f"exit {done.returncode}: {done.stderr.strip().splitlines()[-1]}"
-    return kills, outcome(installation, expected)
+    return kills, outcome(installation, expected, command, trials=trials)
 
 
 def main() -> int:

@@ -64,7 +64,7 @@ class RetrainRequest(RecipeRequest):
     reason: str = Field(default="", max_length=1000)
     """Why; kept with the run. Asking with a reason is a reason to retrain what was not trained yet."""
     source: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    """Digest of the changed data, when an event asks."""
+    """Digest of the changed data, when an event asks. A run with this or a reason waits for one that is at work."""
 
 
 class WatchRequest(RecipeRequest):

@@ -383,7 +383,7 @@ class Retraining(Section):
     cool_down_hours: float = Field(default=1.0, ge=0)
     """Hours after the end of a retrain in which no other one begins, unless it is forced."""
     warm_start: bool = True
-    """Begin the search with the best parameters of the recipe's newest earlier study, after its own values."""
+    """Begin the search with the best parameters of the recipe's newest earlier study, then its own values."""
     settle_seconds: float = Field(default=2.0, ge=0, le=60)
     """Seconds for which a file must have been left alone before the watcher reads it: it may still be written."""
     webhook: str | None = Field(default=None, pattern=r"^BURNISH_WEBHOOK(_[A-Z0-9]+)*$")

@@ -24,8 +24,8 @@ from tasks.monitoring.tasks import remember_trained
 from tasks.reporting.summary import RunSummary
 from tasks.reporting.tasks import write_report
 from tasks.tracking.prefect_server import run_tags
-from tasks.tracking.prefect_turns import came_through_prefect, machine_turn
-from tasks.tracking.recipe_run import RecipeRun, open_recipe_run
+from tasks.tracking.prefect_turns import came_through_prefect, in_turn, training_turn
+from tasks.tracking.recipe_run import RecipeRun, hold_recipe, open_recipe_run
 from tasks.tracking.stage_ledger import StageRecord
 from tasks.tracking.tasks import close_dead_runs, name_flow_run, read_recipe
 
@@ -41,22 +41,34 @@ def finetune(request: FinetuneRequest, until: Stage | None = None) -> RunSummary
         until: End after this stage; leave it out to run every stage.
     """
     recipe, project_root = read_recipe(request)
-    with recipe_at_work(recipe, project_root, patient=came_through_prefect()) as (run, base):
+    patient = came_through_prefect()
+    with recipe_held(recipe, project_root, patient=patient), recipe_at_work(recipe, project_root) as (run, base):
         stages = run_stages(run, base, until=until)
         return conclude(run, base, stages) if until is None else None
 
 
 @contextmanager
-def recipe_at_work(recipe: Recipe, project_root: Path, *, patient: bool = False) -> Iterator[tuple[RecipeRun, str]]:
-    """Wait for this machine's turn; then hold the recipe's lease, its parent run and its workers.
+def recipe_held(recipe: Recipe, project_root: Path, *, patient: bool = False) -> Iterator[None]:
+    """Hold the recipe's lease, and close the flow runs that dead processes left open.
 
-    Gives the run and the digest of the base model. Unless `patient`, a recipe that is worked on already is refused.
+    Unless `patient`, a recipe that is worked on already is refused.
     """
     settings = settings_from(project_root=project_root)
-    turn = machine_turn(settings, recipe.name, patient=patient)
-    opened = open_recipe_run(recipe, settings, project_root=project_root)
-    with turn, opened as run, shared_workers(), tags(*run_tags(recipe.name, settings.home)):
+    turn = in_turn(lambda: hold_recipe(recipe.name, settings), patient=patient)
+    with turn, tags(*run_tags(recipe.name, settings.home)):
         close_dead_runs(recipe.name, settings.home)
+        yield
+
+
+@contextmanager
+def recipe_at_work(recipe: Recipe, project_root: Path) -> Iterator[tuple[RecipeRun, str]]:
+    """Wait for this machine's turn; then hold the parent run and the workers of a recipe that is held.
+
+    Gives the run and the digest of the base model.
+    """
+    settings = settings_from(project_root=project_root)
+    opened = open_recipe_run(recipe, settings, project_root=project_root)
+    with training_turn(settings, recipe.name), opened as run, shared_workers():
         yield run, resolve_base(run)
 
 

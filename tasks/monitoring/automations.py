@@ -49,13 +49,14 @@ def crash_automation() -> AutomationCore:
     )
 
 
-def retrain_automations(*, retrain: UUID, notify: UUID) -> list[AutomationCore]:
+def retrain_automations(*, retrain: UUID, on_event: UUID, notify: UUID) -> list[AutomationCore]:
     """Changed data and whoever asks start `retrain`; a retrain that failed, crashed or was rejected starts `notify`.
 
     Install by name: an automation of the same name is replaced.
 
     Args:
-        retrain: id of the deployment of `flows.retrain.retrain`.
+        retrain: id of the deployment of `flows.retrain.retrain` for schedules and people.
+        on_event: id of its deployment for events.
         notify: id of the deployment of `flows.notify.notify`.
     """
     return [
@@ -63,7 +64,7 @@ def retrain_automations(*, retrain: UUID, notify: UUID) -> list[AutomationCore]:
             name="burnish: changed data starts a retrain",
             description="Each change that the watcher sees asks for one retrain; the retrain decides whether it goes.",
             trigger=_on_recipe_event(DATA_CHANGED),
-            actions=[_run(retrain, recipe=_RECIPE, overrides=_OVERRIDES, source="event.payload.source")],
+            actions=[_run(on_event, recipe=_RECIPE, overrides=_OVERRIDES, source="event.payload.source")],
         ),
         AutomationCore(
             name="burnish: a request starts a retrain",
@@ -71,7 +72,7 @@ def retrain_automations(*, retrain: UUID, notify: UUID) -> list[AutomationCore]:
             trigger=_on_recipe_event(RETRAIN_REQUESTED),
             actions=[
                 _run(
-                    retrain,
+                    on_event,
                     recipe=_RECIPE,
                     overrides=_OVERRIDES,
                     reason="(event.payload.reason | default('an event asks') | string)[:1000]",
@@ -86,7 +87,7 @@ def retrain_automations(*, retrain: UUID, notify: UUID) -> list[AutomationCore]:
                 match={"prefect.resource.id": "prefect.flow-run.*"},
                 match_related={
                     "prefect.resource.role": "deployment",
-                    "prefect.resource.id": f"prefect.deployment.{retrain}",
+                    "prefect.resource.id": [f"prefect.deployment.{each}" for each in (retrain, on_event)],
                 },
                 posture=Posture.Reactive,
             ),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from configs.errors import StorageError
 from configs.requests import RetrainRequest
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tasks.tracking.mlflow_runs import Tracker
 
 TRAINED = "burnish.trained."
-"""Prefix of the tags that a run gets when it has trained: `source`, `base`, `recipe`, `key`."""
+"""Prefix of the tags that a run gets when it has trained: `snapshot`, `source`, `base`, `recipe`, `key`."""
 RETRAIN_KEY = "burnish.retrain.key"
 """Tag of a run that a retrain began: the key of its decision."""
 
@@ -44,9 +44,11 @@ class WhatIsTrained:
         """Equal keys give equal models."""
         return training_key_of(source=self.source, base=self.base, recipe=self.recipe)
 
-    def as_tags(self) -> dict[str, str]:
-        """What a run is tagged with once it has trained."""
-        digests = {"source": self.source, "base": self.base, "recipe": self.recipe, "key": self.key}
+    def as_tags(self, *, snapshot: str) -> dict[str, str]:
+        """What a run is tagged with once it has trained, on the records of that snapshot."""
+        digests = {
+            "snapshot": snapshot, "source": self.source, "base": self.base, "recipe": self.recipe, "key": self.key
+        }  # fmt: skip
         return {f"{TRAINED}{name}": digest for name, digest in digests.items()}
 
 
@@ -90,20 +92,23 @@ class TrainedSnapshot:
 
     name: str
     snapshot: str
+    is_here: bool
+    """False: its records were cleaned away, or lie on another machine."""
 
 
 def trained_snapshot(tracker: Tracker, recipe_name: str, experiment: str, *, snapshots: Path) -> TrainedSnapshot | None:
-    """Find the snapshot to compare new data with; None where nothing was trained or it isn't here any more."""
+    """Find the snapshot to compare new data with; None where nothing was trained."""
     champion = find_champion_version(tracker, recipe_name)
-    found: TrainedSnapshot | None
     if champion is not None:
-        found = TrainedSnapshot(f"version {champion.version}", champion.tags.get(SNAPSHOT, ""))
-    else:
-        finished = tracker.runs(experiment, tags={KIND: "recipe"}, status="FINISHED")
-        names = [(run.info.run_id, _tag(run, SNAPSHOT)) for run in finished if _tag(run, f"{TRAINED}key")]
-        found = next((TrainedSnapshot(f"run {run_id[:8]}", digest) for run_id, digest in names if digest), None)
-    here = found is not None and found.snapshot and (snapshots / found.snapshot / MANIFEST).is_file()
-    return found if here else None
+        return _trained_snapshot(f"version {champion.version}", champion.tags.get(SNAPSHOT, ""), snapshots)
+    for run in tracker.runs(experiment, tags={KIND: "recipe"}, status="FINISHED"):
+        if _tag(run, f"{TRAINED}key"):
+            return _trained_snapshot(f"run {run.info.run_id[:8]}", _tag(run, f"{TRAINED}snapshot") or "", snapshots)
+    return None
+
+
+def _trained_snapshot(name: str, snapshot: str, snapshots: Path) -> TrainedSnapshot:
+    return TrainedSnapshot(name, snapshot, bool(snapshot) and (snapshots / snapshot / MANIFEST).is_file())
 
 
 def find_champion_version(tracker: Tracker, name: str) -> ModelVersion | None:
@@ -117,7 +122,7 @@ def _reference(
 ) -> Reference | None:
     """What the champion was trained on, else the newest finished run that trained."""
     if champion is not None:
-        tags: dict[str, Any] = tracker.run(champion.run_id).data.tags if champion.run_id else {}
+        tags = _trained_tags(tracker, champion.run_id)
         return Reference(
             f"version {champion.version}",
             source=tags.get(f"{TRAINED}source") or _source_of(champion.tags.get(SNAPSHOT), settings),
@@ -129,6 +134,14 @@ def _reference(
         return None
     source, base, recipe = (_tag(trained, f"{TRAINED}{name}") for name in ("source", "base", "recipe"))
     return Reference(f"run {trained.info.run_id[:8]}", source=source, base=base, recipe=recipe)
+
+
+def _trained_tags(tracker: Tracker, run_id: str | None) -> dict[str, str]:
+    """Tags of a run that finished; none of one that was cut short, so that the same command goes on with it."""
+    if not run_id:
+        return {}
+    run = tracker.run(run_id)
+    return dict(run.data.tags) if run.info.status == "FINISHED" else {}
 
 
 def _source_of(snapshot: str | None, settings: Settings) -> str | None:

@@ -20,7 +20,8 @@ from configs.roots import recipe_reference
 from configs.schema import Recipe
 from configs.settings import settings_from
 from tasks.monitoring.retrain_policy import RetrainDecision, recipe_key, should_retrain
-from tasks.storage.durable import make_private_directory
+from tasks.storage.faults import reach
+from tasks.tracking.prefect_artifacts import artifact_key
 from tasks.tracking.prefect_events import DATA_CHANGED, emit_recipe_event
 from tasks.tracking.recipe_run import RecipeRun, tracker_at
 from tasks.tracking.stage_ledger import StageRecord
@@ -29,22 +30,28 @@ log = logging.getLogger("burnish")
 
 _DATA_CHANGES = "retrain/data_changes.json"
 _SLICE_CHANGES = "retrain/slice_changes.json"
+_CHANGES_TAG = "burnish.data_changes"
 
 
 @task(name="decide whether to retrain")
 def decide_retrain(recipe: Recipe, project_root: Path, request: RetrainRequest) -> RetrainDecision:
-    """Compare source, base model and recipe with what was trained, and say what follows and why."""
+    """Compare source, base model and recipe with what was trained, and say what follows and why.
+
+    The caller holds the recipe's lease.
+    """
     from tasks.monitoring.markdown import decision_as_markdown
     from tasks.monitoring.retrain_facts import gather_facts
 
     settings = settings_from(project_root=project_root)
-    make_private_directory(settings.home)
     tracker, now = tracker_at(settings), datetime.now(UTC)
     facts = gather_facts(tracker, recipe, settings, project_root=project_root, request=request, now=now)
     decision = should_retrain(facts, recipe.retraining)
     outcome = "retrain" if decision.go else "skipped"
+    experiment = tracker.experiment(recipe.name)
+    if not decision.go:
+        tracker.close_leftovers(experiment, keep=None)
     tracker.tag_experiment(
-        tracker.experiment(recipe.name),
+        experiment,
         {"burnish.retrain": f"{now.isoformat(timespec='seconds')} {outcome}: {decision.sentence}"},
     )
     _show(recipe.name, "retrain-decision", decision_as_markdown(recipe.name, decision))
@@ -64,7 +71,8 @@ def begin_retrain(run: RecipeRun, decision: RetrainDecision) -> None:
 def compare_data(run: RecipeRun, checked: StageRecord) -> str:
     """Tell what the data gained and lost since the champion (else the newest finished run) was trained.
 
-    Done once for a run: after the promotion the champion may be this run's own candidate.
+    Done once for a run: after the promotion the champion may be this run's own candidate. Where those records are gone
+    it says so, and the retrain goes on.
     """
     from tasks.data.snapshots import read_snapshot
     from tasks.monitoring.data_changes import compare_records
@@ -74,16 +82,24 @@ def compare_data(run: RecipeRun, checked: StageRecord) -> str:
     earlier = trained_snapshot(run.tracker, run.recipe.name, run.experiment, snapshots=run.settings.snapshots)
     if earlier is None or run.tracker.read_text(run.run_id, _DATA_CHANGES) is not None:
         return ""
+    if not earlier.is_here:
+        gone = f"the records that {earlier.name} was trained on are not here any more: nothing to compare with"
+        run.tracker.set_tags(run.run_id, {_CHANGES_TAG: gone})
+        _show(run.recipe.name, "data-changes", f"{gone}\n")
+        log.warning("  %s", gone)
+        return gone
     before = read_snapshot(run.settings.snapshots, earlier.snapshot)
     now = read_snapshot(run.settings.snapshots, checked.outputs["snapshot"])
     changes = compare_records(before.records, now.records, has_labels=now.labels is not None)
-    values = {"reference": earlier.name, "before": before.digest, "now": now.digest, **asdict(changes)}
-    run.tracker.log_text(run.run_id, json.dumps(values, indent=1, ensure_ascii=False), _DATA_CHANGES)
+    snapshots = {"snapshot_before": before.digest, "snapshot_now": now.digest}
+    values = {"reference": earlier.name, **snapshots, **asdict(changes)}
     markdown = data_changes_as_markdown(earlier.name, changes)
     run.tracker.log_text(run.run_id, markdown, "retrain/data_changes.md")
-    run.tracker.set_tags(run.run_id, {"burnish.data_changes": changes.sentence})
+    run.tracker.set_tags(run.run_id, {_CHANGES_TAG: changes.sentence})
     _show(run.recipe.name, "data-changes", markdown)
     log.info("  data since %s: %s", earlier.name, changes.sentence)
+    reach("retrain:data-compared")
+    run.tracker.log_text(run.run_id, json.dumps(values, indent=1, ensure_ascii=False), _DATA_CHANGES)  # done: last
     return changes.sentence
 
 
@@ -117,9 +133,10 @@ def remember_trained(run: RecipeRun, base: str, stages: Sequence[StageRecord]) -
     """Tag the run with what it trained on: later triggers for just the same are skipped."""
     from tasks.monitoring.retrain_facts import WhatIsTrained
 
-    source = next(stage.outputs["source"] for stage in stages if stage.name == "prepare")
-    trained = WhatIsTrained(source, base, recipe_key(run.recipe.model_dump(mode="json")))
-    run.tracker.set_tags(run.run_id, trained.as_tags())
+    outputs = {stage.name: stage.outputs for stage in stages}
+    trained = WhatIsTrained(outputs["prepare"]["source"], base, recipe_key(run.recipe.model_dump(mode="json")))
+    run.tracker.set_tags(run.run_id, trained.as_tags(snapshot=outputs["validate"]["snapshot"]))
+    reach("retrain:remembered")
 
 
 @task(name="look at the source")
@@ -173,5 +190,5 @@ def tell_webhook(recipe: Recipe, request: NotifyRequest) -> bool:
 
 
 def _show(recipe_name: str, what: str, markdown: str) -> None:
-    key = f"{recipe_name}-{what}".replace("_", "-")
+    key = artifact_key(recipe_name, what)
     create_markdown_artifact(key=key, markdown=markdown, description=f"{what.replace('-', ' ')} of {recipe_name}")

@@ -118,10 +118,13 @@ class Agenda:
             self._study.close_running(reason)
 
     def _first_parameters(self, warm_start: Parameters | None) -> list[dict[str, Any]]:
-        """What the first trials run with: the recipe's own values, then the warm start as far as the space holds it."""
+        """What the first trials run with: the warm start as far as the space holds it, then the recipe's own values.
+
+        The warm start is the best of an earlier study that tried those too, so a budget of one trial goes to it.
+        """
         own = own_parameters(self._search.space, self._training)
         warm = fitting_parameters(self._search.space, warm_start or {})
-        return [own, warm][: self._budget] if warm and warm != own else [own]
+        return [warm, own][: self._budget] if warm and warm != own else [own]
 
     @property
     def _budget(self) -> int:

@@ -76,7 +76,7 @@ def run_study(
         seed: the recipe's seed: of the trials, of the draws, and the one below the confirmation seeds.
         open_trainer: called with the slot number in that slot's own thread once it has work, and left in it.
         callbacks: hear of each trial.
-        warm_start: parameters of an earlier study that a new one tries after the recipe's own; no part of its identity.
+        warm_start: parameters of an earlier study that a new one begins with; no part of its identity.
         clock: seconds, for the budget `search.minutes`.
 
     Raises:

@@ -49,7 +49,10 @@ def install(api_url: str, prefect_yaml: Path) -> list[str]:
         for entry in entries:
             ids[entry["name"]], is_new = _deploy(client, entry)
             changed += [f"deployment {entry['name']}"] if is_new else []
-        automations = [*retrain_automations(retrain=ids["retrain"], notify=ids["notify"]), crash_automation()]
+        automations = [
+            *retrain_automations(retrain=ids["retrain"], on_event=ids["retrain-on-event"], notify=ids["notify"]),
+            crash_automation(),
+        ]
         return [*changed, *_install_automations(client, automations)]
 
 

@@ -6,6 +6,7 @@ import ctypes
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -79,6 +80,28 @@ def family_peak_rss_mb() -> float:
     alive = [peak_rss_mb(child.pid) for child in psutil.Process().children(recursive=True)]
     ended = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / _KIB_PER_MIB
     return max(peak_rss_mb(), ended, *alive)
+
+
+def process_identity() -> str:
+    """Name this process for `may_be_alive`: host, process id and start."""
+    import psutil
+
+    own = psutil.Process()
+    return f"{socket.gethostname()}:{own.pid}:{own.create_time():.2f}"
+
+
+def may_be_alive(identity: str) -> bool:
+    """Whether the process of that identity still runs on this host; of another host nothing can be told: False."""
+    import psutil
+
+    host, _, process = identity.rpartition(":")[0].rpartition(":")
+    if host != socket.gethostname() or not process.isdecimal():
+        return False
+    try:
+        started = psutil.Process(int(process)).create_time()
+    except psutil.NoSuchProcess:
+        return False
+    return f"{started:.2f}" == identity.rpartition(":")[2]
 
 
 if __name__ == "__main__":

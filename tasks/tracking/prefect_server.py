@@ -15,10 +15,11 @@ from pathlib import Path
 
 from configs.errors import ServerError
 from tasks.storage.durable import digest_of, make_private_directory
-from tasks.storage.processes import spawn, stop
+from tasks.storage.processes import may_be_alive, process_identity, spawn, stop
 
 _STARTUP_SECONDS = 90.0
 _STOP_SECONDS = 5.0
+_PROCESS_TAG = "process:"
 
 
 @contextmanager
@@ -51,15 +52,22 @@ def prefect_server(home: Path, api_url: str | None) -> Iterator[str]:
             stop(process, grace_seconds=_STOP_SECONDS)
 
 
-def run_tags(recipe_name: str, home: Path) -> list[str]:
+def recipe_tags(recipe_name: str, home: Path) -> list[str]:
     """Tags of every Prefect run of a recipe in a home: another home's runs of an equal recipe are another's."""
     return [f"recipe:{recipe_name}", f"home:{digest_of(str(home))[:12]}"]
+
+
+def run_tags(recipe_name: str, home: Path) -> list[str]:
+    """Tags of the Prefect runs that this process makes of a recipe: they also name the process."""
+    return [*recipe_tags(recipe_name, home), f"{_PROCESS_TAG}{process_identity()}"]
 
 
 def close_dead_flow_runs(tags: Sequence[str], *, alive: str | None) -> int:
     """Mark as Crashed what carries `tags` and still counts as running though its process is dead; return how many.
 
-    Only the holder of the recipe's lease may call this. `alive` is the id of the caller's own flow run.
+    Only the holder of the recipe's lease may call this: a run of another host did not end, or it would hold the lease.
+    Runs of living processes of this host are left alone, since they may wait for the lease or be about to give up.
+    `alive` is the id of the caller's own flow run.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
@@ -69,7 +77,7 @@ def close_dead_flow_runs(tags: Sequence[str], *, alive: str | None) -> int:
     crashed = Crashed(message="its process is gone; closed by the next run of the recipe")
     with get_client(sync_client=True) as client:
         flow_runs = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(unfinished))
-        dead = [run for run in flow_runs if str(run.id) != alive]
+        dead = [run for run in flow_runs if str(run.id) != alive and not _lives(run.tags)]
         for run in dead:
             client.set_flow_run_state(run.id, crashed, force=True)
         task_runs = client.read_task_runs(task_run_filter=TaskRunFilter.model_validate(unfinished))
@@ -78,6 +86,10 @@ def close_dead_flow_runs(tags: Sequence[str], *, alive: str | None) -> int:
             if task_run.flow_run_id in dead_ids:
                 client.set_task_run_state(task_run.id, crashed, force=True)
     return len(dead)
+
+
+def _lives(tags: Sequence[str]) -> bool:
+    return any(tag.startswith(_PROCESS_TAG) and may_be_alive(tag.removeprefix(_PROCESS_TAG)) for tag in tags)
 
 
 def _send_waiting_logs() -> None:

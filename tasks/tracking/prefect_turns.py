@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from configs.errors import LeaseHeld
 from configs.settings import Settings
 from tasks.storage.interrupts import raise_if_interrupted
-from tasks.storage.lease import recipe_lease, training_slot
+from tasks.storage.lease import training_slot
 
 log = logging.getLogger("burnish")
 
@@ -26,29 +26,27 @@ def came_through_prefect() -> bool:
     return deployment.id is not None
 
 
-@contextmanager
-def machine_turn(settings: Settings, recipe_name: str, *, patient: bool) -> Iterator[None]:
-    """Hold one of the machine's slots for fine-tunes for the block, after waiting for it as long as it takes.
+def training_turn(settings: Settings, recipe_name: str) -> AbstractContextManager[None]:
+    """Hold one of the machine's slots for fine-tunes for the block, after waiting for it as long as it takes."""
+    return in_turn(lambda: training_slot(settings.home, recipe_name, slots=settings.training_slots), patient=True)
 
-    Args:
-        settings: the places of the installation.
-        recipe_name: whose turn it is.
-        patient: wait for another run of the same recipe, too.
+
+@contextmanager
+def in_turn(take: Callable[[], AbstractContextManager[None]], *, patient: bool) -> Iterator[None]:
+    """Hold a lease for the block; if `patient`, after waiting for it as long as it takes.
 
     Raises:
-        LeaseHeld: the recipe is worked on already, and the caller is not patient.
+        LeaseHeld: others hold it, and the caller is not patient.
     """
-    if not patient:
-        _require_free(settings, recipe_name)
     with ExitStack() as held:
         reason = None
         while True:
             try:
-                if patient:
-                    _require_free(settings, recipe_name)
-                held.enter_context(training_slot(settings.home, recipe_name, slots=settings.training_slots))
+                held.enter_context(take())
                 break
             except LeaseHeld as taken:
+                if not patient:
+                    raise
                 if str(taken) != reason:
                     reason = str(taken)
                     log.info("%s", reason)
@@ -58,11 +56,6 @@ def machine_turn(settings: Settings, recipe_name: str, *, patient: bool) -> Iter
         if reason is not None:
             _show("Running", "")
         yield
-
-
-def _require_free(settings: Settings, recipe_name: str) -> None:
-    with recipe_lease(settings.home, recipe_name):
-        pass
 
 
 def _show(name: str, message: str) -> None:

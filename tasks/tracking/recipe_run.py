@@ -64,37 +64,44 @@ def _tracker(tracking_uri: str, home: Path) -> Tracker:
 
 
 @contextmanager
-def open_recipe_run(recipe: Recipe, settings: Settings, *, project_root: Path) -> Iterator[RecipeRun]:
-    """Hold the recipe's lease, close what dead processes left open, and continue or open the parent run.
-
-    The run ends as FINISHED, FAILED (an error) or KILLED (Ctrl-C, a cancelled flow), and is continued by the same
-    command unless it finished.
+def hold_recipe(recipe_name: str, settings: Settings) -> Iterator[None]:
+    """Hold the recipe's lease for the block: no other process works on it.
 
     Raises:
         LeaseHeld: another process works on the recipe.
     """
-    from tasks.tracking.mlflow_runs import recipe_digest
-
     make_private_directory(settings.home)
     with (
-        recipe_lease(settings.home, recipe.name),
+        recipe_lease(settings.home, recipe_name),
         home_in_use(settings.home, when_alone=lambda: remove_leftovers(settings.home)),
     ):
-        tracker = tracker_at(settings)
-        experiment = tracker.experiment(recipe.name)
-        resolved = recipe.model_dump(mode="json")
-        parent = tracker.open_parent(
-            experiment, recipe_digest=recipe_digest(resolved), params=resolved, run_name=recipe.name
-        )
+        yield
+
+
+@contextmanager
+def open_recipe_run(recipe: Recipe, settings: Settings, *, project_root: Path) -> Iterator[RecipeRun]:
+    """Close what dead processes left open, and continue or open the parent run; the caller holds the recipe's lease.
+
+    The run ends as FINISHED, FAILED (an error) or KILLED (Ctrl-C, a cancelled flow), and is continued by the same
+    command unless it finished.
+    """
+    from tasks.tracking.mlflow_runs import recipe_digest
+
+    tracker = tracker_at(settings)
+    experiment = tracker.experiment(recipe.name)
+    resolved = recipe.model_dump(mode="json")
+    parent = tracker.open_parent(
+        experiment, recipe_digest=recipe_digest(resolved), params=resolved, run_name=recipe.name
+    )
+    tracker.close_leftovers(experiment, keep=parent)
+    run = RecipeRun(recipe, project_root, experiment, parent)
+    try:
+        yield run
+    except BaseException as error:
         tracker.close_leftovers(experiment, keep=parent)
-        run = RecipeRun(recipe, project_root, experiment, parent)
-        try:
-            yield run
-        except BaseException as error:
-            tracker.close_leftovers(experiment, keep=parent)
-            tracker.finish(parent, "FAILED" if isinstance(error, Exception) else "KILLED")
-            raise
-        tracker.finish(parent, "FINISHED")
+        tracker.finish(parent, "FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
+    tracker.finish(parent, "FINISHED")
 
 
 def run_stage(

@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 from configs.requests import RecipeRequest
 from configs.roots import resolve_recipe
 from configs.schema import Recipe
-from tasks.tracking.prefect_server import close_dead_flow_runs, run_tags
+from tasks.tracking.prefect_server import close_dead_flow_runs, recipe_tags
 from tasks.tracking.prefect_turns import came_through_prefect
 
 
@@ -36,7 +36,7 @@ def name_flow_run(recipe_name: str, *, snapshot: str) -> None:
 @task(name="close dead runs")
 def close_dead_runs(recipe_name: str, home: Path) -> int:
     """Mark the recipe's flow runs whose process is gone as Crashed; the caller holds the recipe's lease."""
-    closed = close_dead_flow_runs(run_tags(recipe_name, home), alive=flow_run.get_root_flow_run_id())
+    closed = close_dead_flow_runs(recipe_tags(recipe_name, home), alive=flow_run.get_root_flow_run_id())
     if closed:
         get_run_logger().warning("closed %d flow runs of killed processes", closed)
     return closed

@@ -52,7 +52,7 @@ def assert_no_process_is_left(installation: Installation) -> None:
     assert left == []
 
 
-def assert_nothing_runs(installation: Installation) -> None:
+def assert_nothing_runs(installation: Installation, *, trials: int = 2) -> None:
     """Nothing is RUNNING in MLflow, Optuna or Prefect."""
     import optuna
     from prefect.client.orchestration import get_client
@@ -70,7 +70,7 @@ def assert_nothing_runs(installation: Installation) -> None:
         for trial in optuna.load_study(study_name=name, storage=url).trials
     ]
     assert "RUNNING" not in states
-    assert sum(state in ("COMPLETE", "PRUNED") for state in states) == 2
+    assert sum(state in ("COMPLETE", "PRUNED") for state in states) == trials
     running = FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING", "PENDING"]}}})
     with get_client(sync_client=True) as client:
         assert client.read_flow_runs(flow_run_filter=running) == []

@@ -34,6 +34,26 @@ def test_the_first_trial_runs_with_the_recipes_own_values(url):
     assert result.trials[0].parameters == {"learning_rate": 5.0e-3, "lora_rank": 4, "schedule": "linear"}
 
 
+def test_a_warm_start_comes_first_then_the_recipes_own_values(url, other_url):
+    training = Training(learning_rate=5.0e-3, lora_rank=4, schedule="linear")
+    own = {"learning_rate": 5.0e-3, "lora_rank": 4, "schedule": "linear"}
+    warm = {"learning_rate": 3.0e-3, "lora_rank": 12, "schedule": "cosine"}
+
+    both = run(url, training=training, warm_start=warm)
+    one = run(other_url, search=with_trials(1), training=training, warm_start=warm)
+
+    assert [row.parameters for row in both.trials[:2]] == [warm, own]
+    assert [row.parameters for row in one.trials] == [warm]
+
+
+def test_values_of_a_warm_start_outside_the_space_are_drawn(url):
+    result = run(url, warm_start={"learning_rate": 5.0, "lora_rank": 12, "epochs": 3})
+
+    assert result.trials[0].parameters["lora_rank"] == 12
+    assert 1.0e-4 <= result.trials[0].parameters["learning_rate"] <= 1.0e-2
+    assert "epochs" not in result.trials[0].parameters
+
+
 def test_the_budget_counts_finished_and_pruned_trials(url):
     result = run(url)
 

@@ -10,14 +10,14 @@ import pytest
 
 from tasks.monitoring.automations import FINAL_STATES, crash_automation, retrain_automations
 
-RETRAIN, NOTIFY = UUID(int=1), UUID(int=2)
+RETRAIN, ON_EVENT, NOTIFY = UUID(int=1), UUID(int=2), UUID(int=3)
 EVIL = 'a"}, "force": true, {{ 7 * 7 }} \n</script>'
 
 
 def rendered(position: int, **context: Any) -> dict[str, Any]:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    automation = retrain_automations(retrain=RETRAIN, notify=NOTIFY)[position]
+    automation = retrain_automations(retrain=RETRAIN, on_event=ON_EVENT, notify=NOTIFY)[position]
     parameter = automation.actions[0].parameters["request"]
     assert parameter["__prefect_kind"] == "json"
     assert parameter["value"]["__prefect_kind"] == "jinja"
@@ -62,7 +62,7 @@ def test_a_retrain_that_ended_badly_is_told_with_its_own_request() -> None:
 
 
 def test_the_names_are_the_automations_identity() -> None:
-    names = [automation.name for automation in retrain_automations(retrain=RETRAIN, notify=NOTIFY)]
+    names = [automation.name for automation in retrain_automations(retrain=RETRAIN, on_event=ON_EVENT, notify=NOTIFY)]
 
     assert len(set(names)) == 3
 

@@ -6,7 +6,7 @@ import time
 
 import psutil
 
-from tasks.storage.processes import family_peak_rss_mb, peak_rss_mb, spawn, stop
+from tasks.storage.processes import family_peak_rss_mb, may_be_alive, peak_rss_mb, process_identity, spawn, stop
 
 PARENT = """
 import sys, time
@@ -63,3 +63,20 @@ def test_peak_memory_counts_children_alive_and_ended() -> None:
     assert 300 <= alive <= of_all
     assert family_peak_rss_mb() >= max(before, 300)
     assert peak_rss_mb(child.pid) == 0
+
+
+def test_a_process_is_known_by_host_id_and_start() -> None:
+    own = process_identity()
+    host, number, start = own.split(":")
+
+    assert may_be_alive(own)
+    assert not may_be_alive(f"{host}:{number}:{float(start) - 5:.2f}")  # its id was given to another process since
+    assert not may_be_alive(f"elsewhere:{number}:{start}")
+    assert not may_be_alive("no identity")
+
+
+def test_the_identity_of_an_ended_process_is_dead() -> None:
+    command = "from tasks.storage.processes import process_identity; print(process_identity())"
+    ended = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+
+    assert not may_be_alive(ended.stdout.strip())
