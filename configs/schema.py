@@ -180,7 +180,7 @@ class Baseline(Section):
     """The cheaper options, at their best; the best of each kind is chosen on validation."""
 
     classical: bool = True
-    """TF-IDF with a linear model, where the recipe has a closed label set."""
+    """With a closed label set TF-IDF with a linear model; else the completion of the most similar training record."""
     shots: tuple[Annotated[int, Field(ge=0, le=256)], ...] = (0, 4, 8)
     """Numbers of examples in the prompt; 0 is zero-shot, none at all leaves prompts out."""
     strategies: tuple[Literal["random", "balanced", "nearest"], ...] = Field(
@@ -355,6 +355,8 @@ class Promotion(Section):
 
     min_gain: Fraction = 0.0
     """The paired lower bound of the gain must be above this, against every cheaper option and the champion."""
+    min_score: Fraction = 0.0
+    """The lower bound of the candidate's own score must reach this: better than the others may still be useless."""
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     """False-alarm rate of the promotion decision, spent across all looks at one test set."""
     min_slice_rows: int = Field(default=30, ge=5)

@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect import flow
 
-from tasks.baselines.tasks import answer_with_classifier
+from tasks.baselines.tasks import answer_classically
 from tasks.evaluation.tasks import build_scorecards, candidate_option, count_look, evaluate_identity, find_champion
 from tasks.inference.answers import option_from_json
 from tasks.inference.tasks import answer_with_model
@@ -28,7 +28,7 @@ def evaluate(run: RecipeRun, checked: StageRecord, cheaper: StageRecord, study: 
 
     def work() -> dict[str, Any]:
         look = count_look(run, candidate, champion)
-        answers = {option.name: answer_with_classifier(run, snapshot, option) for option in classical}
+        answers = {option.name: answer_classically(run, snapshot, option) for option in classical}
         answers |= answer_with_model(run, snapshot, base, [*prompted, candidate], split="test", limit=None)
         if champion:
             answers |= answer_with_model(run, snapshot, champion.base, reigning, split="test", limit=None)

@@ -50,7 +50,7 @@ def choose_cheaper_options(run: RecipeRun, snapshot: str, base: str) -> dict[str
     scores = score_prompts_on_validation(run, snapshot, base, prompts)
     chosen = shortlist(prompts, scores)[: recipe.baseline.test_prompts]
     tried = [{"name": option.name, "value": scores[option.name]} for option in prompts]
-    if recipe.baseline.classical and labels:
+    if recipe.baseline.classical:
         classical, value = choose_classical(run, snapshot)
         chosen = [classical, *chosen]
         tried.append({"name": classical.name, "value": value})
@@ -84,35 +84,38 @@ def score_prompts_on_validation(
 
 @task(name="choose classical settings")
 def choose_classical(run: RecipeRun, snapshot: str) -> tuple[Option, float]:
-    """Fit the classical classifier with each setting and take the best on validation."""
+    """Try each classical setting, of a classifier or of retrieval where answers are free text; validation chooses."""
     from tasks.baselines.classical_classifier import choose_settings, classical_option
+    from tasks.baselines.retrieval import choose_retrieval
     from tasks.data.snapshots import read_snapshot
 
     data = read_snapshot(run.settings.snapshots, snapshot)
-    chosen = choose_settings(
-        data.split("train"), data.split("validation"), metric=run.recipe.evaluation.metric, seed=run.recipe.seed
-    )
+    train, validation, metric = data.split("train"), data.split("validation"), run.recipe.evaluation.metric
+    if data.labels:
+        chosen = choose_settings(train, validation, metric=metric, seed=run.recipe.seed)
+    else:
+        chosen = choose_retrieval(train, validation, metric=metric)
     option = classical_option(chosen.settings)
     _log_option(run, snapshot, option, chosen.value)
     return option, chosen.value
 
 
-@task(name="answer with the classical classifier")
-def answer_with_classifier(run: RecipeRun, snapshot: str, option: Option) -> dict[str, Any]:
+@task(name="answer with the classical option")
+def answer_classically(run: RecipeRun, snapshot: str, option: Option) -> dict[str, Any]:
     """Fit on the training records and answer the test records, once."""
     from tasks.baselines.classical_classifier import fit_and_answer
+    from tasks.baselines.retrieval import is_retrieval, retrieve_answers
     from tasks.data.snapshots import read_snapshot
     from tasks.inference.answers import select_records, write_answers
 
     def work() -> dict[str, Any]:
         data = read_snapshot(run.settings.snapshots, snapshot)
-        answers = fit_and_answer(
-            data.split("train"),
-            select_records(data.split("test"), None),
-            settings=option.classical_settings,
-            seed=run.recipe.seed,
-            latency_records=run.recipe.evaluation.latency_records,
-        )
+        train, queries = data.split("train"), select_records(data.split("test"), None)
+        settings, timed = option.classical_settings, run.recipe.evaluation.latency_records
+        if is_retrieval(settings):
+            answers = retrieve_answers(train, queries, settings=settings, latency_records=timed)
+        else:
+            answers = fit_and_answer(train, queries, settings=settings, seed=run.recipe.seed, latency_records=timed)
         return {"answers": write_answers(answers, run.settings.answers)}
 
     inputs = {"option": option_key(option), "snapshot": snapshot, "seed": run.recipe.seed}

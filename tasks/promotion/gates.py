@@ -84,6 +84,7 @@ def should_promote(
     gates = (
         *rivals,
         _champion_gate(candidate, champion, rows, policy, level),
+        _score_gate(candidate, policy),
         GateOutcome("pays", verdict.kind == "pays", verdict.sentence),
         _slice_gate(compared, policy),
         _latency_gate(candidate, policy),
@@ -125,6 +126,14 @@ def _champion_gate(
     if champion is None:
         return GateOutcome(name, True, "there is no champion yet")
     return _gain_gate(name, candidate, champion, rows, policy, level)
+
+
+def _score_gate(candidate: Scorecard, policy: Promotion) -> GateOutcome:
+    found, limit = candidate.estimate, policy.min_score
+    reason = f"scores {100 * found.value:.1f}%, surely at least {100 * found.low:.1f}%"
+    if limit == 0:
+        return GateOutcome("score", True, f"{reason}; no limit set")
+    return GateOutcome("score", found.low >= limit, f"{reason}; {100 * limit:g}% is wanted")
 
 
 def _slice_comparisons(

@@ -87,6 +87,5 @@ def test_own_data_needs_a_short_recipe_and_no_code(
     assert len(path.read_text().splitlines()) <= 25
     summary = json.loads(installation.burnish("show", str(recipe["name"]), "--json").stdout)
     kinds = {option["kind"] for option in summary["options"]}
-    assert ("classical" in kinds) == (recipe is MANY_LABELS)
-    assert {"prompt", "candidate"} <= kinds
+    assert kinds == {"classical", "prompt", "candidate"}
     assert summary["verdict"]["sentence"]

@@ -13,6 +13,7 @@ ECONOMICS = Economics(value_per_correct_answer=1.0)
 GATES = [
     "gain over cheaper options",
     "gain over the champion",
+    "score",
     "pays",
     "slices",
     "latency",
@@ -72,6 +73,8 @@ def test_the_alias_is_the_policys():
         ({"policy": Promotion(max_latency_p95_seconds=0.23)}, []),
         ({"policy": Promotion(max_cost_per_1000_requests=0.7)}, ["cost"]),
         ({"policy": Promotion(max_cost_per_1000_requests=0.8)}, []),
+        ({"policy": Promotion(min_score=0.95)}, ["score"]),
+        ({"policy": Promotion(min_score=0.5)}, []),
         ({"policy": Promotion(min_gain=0.2)}, ["gain over cheaper options", "pays"]),
         ({"champion": card(299, "champion")}, ["gain over the champion"]),
         ({"champion": card(270, "champion")}, []),
