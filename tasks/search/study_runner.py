@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,7 +108,9 @@ class _Slots:
     def work_off(self, count: int) -> None:
         """Run the slots; the first error of any of them, or an interrupt, stops all and is raised here."""
         threads = [
-            threading.Thread(target=self._run, args=(slot,), name=f"slot-{slot}", daemon=True) for slot in range(count)
+            # in the caller's context, or Prefect would not know whose log lines the slot's are
+            threading.Thread(target=copy_context().run, args=(self._run, slot), name=f"slot-{slot}", daemon=True)
+            for slot in range(count)
         ]
         try:
             for thread in threads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from prefect import get_run_logger, task
@@ -20,6 +21,8 @@ def read_recipe(request: RecipeRequest) -> tuple[Recipe, Path]:
 
     What comes through a deployment (a form, a schedule, an event) may reach nothing outside the configured roots.
     """
+    if came_through_prefect():
+        logging.getLogger("burnish").setLevel(logging.INFO)  # for the run's page; the command line does so itself
     asked = RecipeRequest(recipe=request.recipe, overrides=request.resolved_overrides())
     return resolve_recipe(asked, confined=came_through_prefect())
 
