@@ -23,7 +23,18 @@ SWITCHES = {
 }
 """No telemetry, no hub, no pickle. `burnish doctor` reports any that differ."""
 
+SERVER_SWITCHES = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 500 MB more, and a way to run code
+    "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+"""Of every MLflow and Prefect server: those of `burnish up`, of infra/compose.yaml and of infra/kubernetes."""
+
 _DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "8",  # an MLflow server that goes away is waited for, for up to 4 minutes
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "PREFECT_CLIENT_MAX_RETRIES": "7",  # and so is a Prefect server
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",  # what it says while its database is away
     "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads of two torch processes slow each other five times and more
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # a run that falls silent is marked Crashed (automations.py)
     "PREFECT_LOGGING_EXTRA_LOGGERS": "burnish",

@@ -10,6 +10,7 @@ BurnishError
 ├── StorageError           a full disk, a read-only home, a damaged file of our own
 ├── ServerError            MLflow, Prefect or a database that isn't there, is locked or of another schema
 ├── LeaseHeld              another process works on this recipe
+├── LeaseLost              the connection that held the lease ended, and another process may have it by now
 ├── JobFailed              a worker's job raised an error           (tasks.models.worker)
 └── WorkerDied             a worker ended before its job was done   (tasks.models.worker)
 """
@@ -53,3 +54,7 @@ class ServerError(BurnishError):
 
 class LeaseHeld(BurnishError):
     """Another process works on this recipe."""
+
+
+class LeaseLost(BurnishError):
+    """A lock was held through a connection that ended, and can't be shown to be still ours."""

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,17 +55,17 @@ def _finetune(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from configs.requests import FinetuneRequest
-    from tasks.tracking.prefect_server import prefect_server, run_tags
+    from tasks.tracking.prefect_server import run_tags
 
     recipe, settings, _ = _load(options)
     request = FinetuneRequest(recipe=str(options.recipe), overrides=tuple(options.overrides))
     _show_terms(recipe)
-    with prefect_server(settings.home, settings.prefect_api_url):
+    with _prefect_server(settings):
         from prefect import tags
 
         from flows.finetune import finetune
 
-        with tags(*run_tags(recipe.name, settings.home)):
+        with tags(*run_tags(recipe.name, settings.installation)):
             summary = finetune(request, until=options.until)
     if summary is None:
         return 0
@@ -78,19 +79,19 @@ def _retrain(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from configs.requests import RetrainRequest
-    from tasks.tracking.prefect_server import prefect_server, run_tags
+    from tasks.tracking.prefect_server import run_tags
 
     recipe, settings, _ = _load(options)
     request = RetrainRequest(
         recipe=str(options.recipe), overrides=tuple(options.overrides), force=options.force, reason=options.reason
     )
     _show_terms(recipe)
-    with prefect_server(settings.home, settings.prefect_api_url):
+    with _prefect_server(settings):
         from prefect import tags
 
         from flows.retrain import retrain
 
-        with tags(*run_tags(recipe.name, settings.home)):
+        with tags(*run_tags(recipe.name, settings.installation)):
             state = retrain(request, return_state=True)
         summary = state.result()
     if summary is not None:
@@ -105,17 +106,17 @@ def _retrain(options: argparse.Namespace) -> int:
 def _watch(options: argparse.Namespace) -> int:
     from configs.errors import ServerError
     from configs.requests import WatchRequest
-    from tasks.tracking.prefect_server import prefect_server, run_tags
+    from tasks.tracking.prefect_server import run_tags
 
     recipe, settings, _ = _load(options)
     if settings.prefect_api_url is None:
         raise ServerError("watch tells a Prefect server of changes, and PREFECT_API_URL names none; start one, set it")
-    with prefect_server(settings.home, settings.prefect_api_url):
+    with _prefect_server(settings):
         from prefect import tags
 
         from flows.watch import watch
 
-        with tags(*run_tags(recipe.name, settings.home)):
+        with tags(*run_tags(recipe.name, settings.installation)):
             outcome = watch(WatchRequest(recipe=str(options.recipe), overrides=tuple(options.overrides)))
     print(f"{recipe.name}: {outcome}")
     return 0
@@ -225,10 +226,47 @@ def _status(options: argparse.Namespace) -> int:
     return 0 if status.healthy else 1
 
 
+def _clean(options: argparse.Namespace) -> int:
+    from tasks.reporting.cleaning import clean
+
+    _, settings = _existing(options)
+    done = clean(
+        settings,
+        keep_days=options.keep_days or settings.keep_days,
+        max_gib=options.max_gib or settings.max_home_gib,
+        dry_run=options.dry_run,
+    )
+    for each in done.removed:
+        print(f"{'would remove' if options.dry_run else 'removed'} {each.as_line(settings.home)}")
+    freed, kept, over = (
+        f"{size / 1024**2:.1f} MiB"
+        for size in (sum(each.size_bytes for each in done.removed), done.kept_bytes, done.over_bytes)
+    )
+    print(f"{freed} {'would be' if options.dry_run else 'were'} freed, {kept} stay")
+    if done.over_bytes:
+        print(f"{over} more than the bound stay, since versions, unfinished or newest runs need them")
+    return 0
+
+
+def _provision(options: argparse.Namespace) -> int:
+    from tasks.tracking.provision import provision
+
+    _, settings = _existing(options, must_exist=False)
+    for line in provision(settings, os.environ):
+        print(line)
+    return 0
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from tasks.reporting.doctor import examine
 
-    findings = examine(_existing(options, must_exist=False)[1], overridden_switches=options.overridden_switches)
+    _, settings = _existing(options, must_exist=False)
+    if options.team:
+        from tasks.reporting.team_doctor import examine_team
+
+        findings = examine_team(settings, os.environ)
+    else:
+        findings = examine(settings, overridden_switches=options.overridden_switches)
     for finding in findings:
         print(finding.as_line())
     return 0 if all(finding.healthy for finding in findings) else 1
@@ -266,6 +304,16 @@ def _settings(root: Path, *, use_servers: bool = True) -> Settings:
     return settings_from(project_root=root)
 
 
+def _prefect_server(settings: Settings) -> AbstractContextManager[str]:
+    """The running Prefect server, or a temporary one on the installation's database."""
+    from tasks.storage.postgres_databases import prepare_databases
+    from tasks.tracking.prefect_server import prefect_server
+
+    if settings.prefect_api_url is None:
+        prepare_databases(settings)
+    return prefect_server(settings.home, settings.prefect_api_url, database_url=settings.prefect_database_url)
+
+
 def _show_terms(recipe: Recipe) -> None:
     from tasks.models.base_models import license_notice
 
@@ -284,6 +332,16 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text!r}")
     return int(text)
+
+
+def _above_zero(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    return number
 
 
 def _log_to_terminal(*, debug: bool) -> None:
@@ -338,7 +396,17 @@ def _parser() -> argparse.ArgumentParser:
     add("up", _up, "start MLflow, Prefect and a worker, with all deployments; a second time it changes nothing")
     add("down", _down, "stop them; what they run is stopped too and goes on when asked again")
     add("status", _status, "show whether they run, what they do and what waits for a review")
-    add("doctor", _doctor, "check this machine and installation, and say what to do")
+    doctor = add("doctor", _doctor, "check this machine and installation, and say what to do")
+    doctor.add_argument(
+        "--team", action="store_true", help="check the team's servers instead: passwords, TLS, versions"
+    )
+    add("provision", _provision, "make what a team's servers miss: databases, bucket, MLflow user")
+    clean = add("clean", _clean, "remove what no version, unfinished or newest run needs, once it is old")
+    clean.add_argument("--dry-run", action="store_true", help="only show what would be removed")
+    clean.add_argument("--keep-days", type=_above_zero, metavar="DAYS", help="default: BURNISH_KEEP_DAYS, else 30")
+    clean.add_argument(
+        "--max-gib", type=_above_zero, metavar="N", help="remove more, the oldest first, down to this size"
+    )
     return parser
 
 

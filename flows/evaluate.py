@@ -7,7 +7,14 @@ from typing import Any
 from prefect import flow
 
 from tasks.baselines.tasks import answer_classically
-from tasks.evaluation.tasks import build_scorecards, candidate_option, count_look, evaluate_identity, find_champion
+from tasks.evaluation.tasks import (
+    answers_are_there,
+    build_scorecards,
+    candidate_option,
+    count_look,
+    evaluate_identity,
+    find_champion,
+)
 from tasks.inference.answers import option_from_json
 from tasks.inference.tasks import answer_with_model
 from tasks.tracking.recipe_run import RecipeRun, run_stage
@@ -35,4 +42,10 @@ def evaluate(run: RecipeRun, checked: StageRecord, cheaper: StageRecord, study: 
         return build_scorecards(run, snapshot, options, answers, study, champion, look)
 
     identity = evaluate_identity(run, snapshot, options, study, champion)
-    return run_stage(run, "evaluate", identity=identity, work=work)
+    return run_stage(
+        run,
+        "evaluate",
+        identity=identity,
+        work=work,
+        still_there=lambda outputs: answers_are_there(run, outputs),
+    )

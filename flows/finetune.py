@@ -55,8 +55,8 @@ def recipe_held(recipe: Recipe, project_root: Path, *, patient: bool = False) ->
     """
     settings = settings_from(project_root=project_root)
     turn = in_turn(lambda: hold_recipe(recipe.name, settings), patient=patient)
-    with turn, tags(*run_tags(recipe.name, settings.home)):
-        close_dead_runs(recipe.name, settings.home)
+    with turn, tags(*run_tags(recipe.name, settings.installation)):
+        close_dead_runs(recipe.name, settings.installation)
         yield
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from tasks.search.tasks import search_fine_tunes, search_identity
-from tasks.storage.durable import is_valid_directory
+from tasks.storage.shared_directories import at_hand
 from tasks.tracking.recipe_run import RecipeRun, run_stage
 from tasks.tracking.stage_ledger import StageRecord
 
@@ -19,5 +19,5 @@ def search(run: RecipeRun, checked: StageRecord, cheaper: StageRecord, base: str
         "search",
         identity=search_identity(run, snapshot, base, template),
         work=lambda: search_fine_tunes(run, snapshot, base, template),
-        still_there=lambda outputs: is_valid_directory(run.settings.adapters / outputs["candidate"]),
+        still_there=lambda outputs: at_hand(run.settings, "adapters", outputs["candidate"]),
     )

@@ -13,6 +13,7 @@ from tasks.inference.answers import option_as_json, option_key
 from tasks.inference.options import Option
 from tasks.inference.tasks import answer_with_model
 from tasks.models.tasks import precision_of
+from tasks.storage.shared_directories import at_hand, share
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun, run_stage
 
@@ -116,7 +117,9 @@ def answer_classically(run: RecipeRun, snapshot: str, option: Option) -> dict[st
             answers = retrieve_answers(train, queries, settings=settings, latency_records=timed)
         else:
             answers = fit_and_answer(train, queries, settings=settings, seed=run.recipe.seed, latency_records=timed)
-        return {"answers": write_answers(answers, run.settings.answers)}
+        digest = write_answers(answers, run.settings.answers)
+        share(run.settings, "answers", digest)
+        return {"answers": digest}
 
     inputs = {"option": option_key(option), "snapshot": snapshot, "seed": run.recipe.seed}
     inputs["latency_records"] = run.recipe.evaluation.latency_records
@@ -126,7 +129,7 @@ def answer_classically(run: RecipeRun, snapshot: str, option: Option) -> dict[st
         f"answers/test/{option_key(option)[:16]}",
         identity=identity,
         work=work,
-        still_there=lambda outputs: (run.settings.answers / outputs["answers"]).is_dir(),
+        still_there=lambda outputs: at_hand(run.settings, "answers", outputs["answers"]),
     )
     return dict(record.outputs)
 

@@ -8,6 +8,7 @@ from typing import Any
 from prefect import task
 
 from configs.errors import DataError
+from tasks.storage.shared_directories import at_hand, share
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun
 
@@ -57,6 +58,7 @@ def prepare_snapshot(run: RecipeRun) -> dict[str, Any]:
     if source_digest(data, run.project_root) != source:
         raise DataError("the source changed while it was being read; run the same command again when it is complete")
     digest = write_snapshot(records, snapshots=run.settings.snapshots, source_digest=source, labels=data.labels)
+    share(run.settings, "snapshots", digest)
     snapshot = read_snapshot(run.settings.snapshots, digest)
     run.tracker.log_snapshot_input(run.run_id, digest, name=run.recipe.name)
     return {"snapshot": digest, "counts": snapshot.counts, "labels": snapshot.labels, "source": source}
@@ -64,4 +66,4 @@ def prepare_snapshot(run: RecipeRun) -> dict[str, Any]:
 
 def snapshot_is_there(run: RecipeRun, outputs: Mapping[str, Any]) -> bool:
     """Whether the snapshot that a stage left can be resolved here."""
-    return (run.settings.snapshots / outputs["snapshot"] / "manifest.json").is_file()
+    return at_hand(run.settings, "snapshots", outputs["snapshot"])

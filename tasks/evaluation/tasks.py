@@ -13,6 +13,7 @@ from configs.schema import Template
 from tasks.inference.answers import option_as_json, option_key
 from tasks.inference.options import Option
 from tasks.models.tasks import precision_of
+from tasks.storage.shared_directories import at_hand
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun
 from tasks.tracking.stage_ledger import StageRecord
@@ -84,6 +85,11 @@ def evaluate_identity(
     rooms = ["tasks.evaluation", "tasks.inference", "tasks.baselines"]
     libraries = ["numpy", "scipy", "scikit-learn", "torch", "transformers", "peft"]
     return stage_identity("evaluate", inputs, rooms=rooms, libraries=libraries)
+
+
+def answers_are_there(run: RecipeRun, outputs: Mapping[str, Any]) -> bool:
+    """Whether the answers that an evaluation rests on can be read here, for the report."""
+    return all(at_hand(run.settings, "answers", digest) for digest in outputs["answers"].values())
 
 
 @task(name="build scorecards")

@@ -14,6 +14,7 @@ from tasks.data.records import SplitName
 from tasks.inference.answers import option_as_json, option_key
 from tasks.inference.options import Option
 from tasks.models.tasks import open_worker, precision_of
+from tasks.storage.shared_directories import at_hand, share
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun, run_stage
 
@@ -42,7 +43,9 @@ def answer_with_model(
             nonlocal worker
             worker = worker or stack.enter_context(open_worker(run, base, slot=0, slots=1))
             arguments = _arguments(run, snapshot, option, split=split, limit=limit)
-            return worker.run("tasks.inference.jobs:answer", arguments)
+            result: dict[str, Any] = worker.run("tasks.inference.jobs:answer", arguments)
+            share(run.settings, "answers", result["answers"])
+            return result
 
         for option in options:
             log.info("  %s on %s", option.name, split)
@@ -56,7 +59,7 @@ def answer_with_model(
             record = run_stage(
                 run, name,
                 identity=identity, work=partial(ask, option),
-                still_there=lambda outputs: (run.settings.answers / outputs["answers"]).is_dir(),
+                still_there=lambda outputs: at_hand(run.settings, "answers", outputs["answers"]),
             )  # fmt: skip
             found[option.name] = dict(record.outputs)
     return found

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 
 from prefect import task
 
+from configs.schema import FolderBase
 from tasks.models.hardware import Precision, choose_device, choose_precision, detect_hardware, threads_per_slot
 from tasks.models.worker import ModelWorker
+from tasks.storage.shared_directories import at_hand, share
 from tasks.tracking.recipe_run import RecipeRun
 
 _shared: dict[tuple[str, int, int], ModelWorker] | None = None
@@ -17,10 +19,16 @@ _shared: dict[tuple[str, int, int], ModelWorker] | None = None
 
 @task(name="resolve base model")
 def resolve_base(run: RecipeRun) -> str:
-    """Import the base model once and return its digest."""
+    """Import the base model once and return its digest; a pinned one may also come from the team's store."""
     from tasks.models.base_models import import_base
 
-    return import_base(run.recipe.base, bases=run.settings.bases, project_root=run.project_root)
+    base = run.recipe.base
+    pinned = base.digest if isinstance(base, FolderBase) and not (run.project_root / base.path).is_dir() else None
+    if pinned is not None and at_hand(run.settings, "bases", pinned):
+        return pinned
+    digest = import_base(base, bases=run.settings.bases, project_root=run.project_root)
+    share(run.settings, "bases", digest)
+    return digest
 
 
 def precision_of(run: RecipeRun) -> Precision:
@@ -34,6 +42,7 @@ def open_worker(run: RecipeRun, base: str, *, slot: int, slots: int) -> Iterator
 
     Within `shared_workers` the same process serves one block after another, so that the base is loaded once.
     """
+    at_hand(run.settings, "bases", base)
     hardware = detect_hardware()
     key = (base, slot, slots)
     worker = _shared.get(key) if _shared is not None else None

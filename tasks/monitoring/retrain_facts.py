@@ -17,7 +17,8 @@ from tasks.data.sources import source_digest
 from tasks.models.base_models import import_base
 from tasks.monitoring.retrain_policy import Reference, RetrainFacts, recipe_key, training_key_of
 from tasks.registry.mlflow_versions import BASE, SNAPSHOT, ModelVersion, aliases_of, get_version
-from tasks.storage.durable import MANIFEST, read_manifest
+from tasks.storage.durable import read_manifest
+from tasks.storage.shared_directories import at_hand
 from tasks.tracking.mlflow_runs import KIND
 
 if TYPE_CHECKING:
@@ -96,19 +97,21 @@ class TrainedSnapshot:
     """False: its records were cleaned away, or lie on another machine."""
 
 
-def trained_snapshot(tracker: Tracker, recipe_name: str, experiment: str, *, snapshots: Path) -> TrainedSnapshot | None:
+def trained_snapshot(
+    tracker: Tracker, recipe_name: str, experiment: str, *, settings: Settings
+) -> TrainedSnapshot | None:
     """Find the snapshot to compare new data with; None where nothing was trained."""
     champion = find_champion_version(tracker, recipe_name)
     if champion is not None:
-        return _trained_snapshot(f"version {champion.version}", champion.tags.get(SNAPSHOT, ""), snapshots)
+        return _trained_snapshot(f"version {champion.version}", champion.tags.get(SNAPSHOT, ""), settings)
     for run in tracker.runs(experiment, tags={KIND: "recipe"}, status="FINISHED"):
         if _tag(run, f"{TRAINED}key"):
-            return _trained_snapshot(f"run {run.info.run_id[:8]}", _tag(run, f"{TRAINED}snapshot") or "", snapshots)
+            return _trained_snapshot(f"run {run.info.run_id[:8]}", _tag(run, f"{TRAINED}snapshot") or "", settings)
     return None
 
 
-def _trained_snapshot(name: str, snapshot: str, snapshots: Path) -> TrainedSnapshot:
-    return TrainedSnapshot(name, snapshot, bool(snapshot) and (snapshots / snapshot / MANIFEST).is_file())
+def _trained_snapshot(name: str, snapshot: str, settings: Settings) -> TrainedSnapshot:
+    return TrainedSnapshot(name, snapshot, bool(snapshot) and at_hand(settings, "snapshots", snapshot))
 
 
 def find_champion_version(tracker: Tracker, name: str) -> ModelVersion | None:
@@ -146,8 +149,10 @@ def _trained_tags(tracker: Tracker, run_id: str | None) -> dict[str, str]:
 
 def _source_of(snapshot: str | None, settings: Settings) -> str | None:
     """Source of a snapshot, as the one who first stored that content said; None where it is gone."""
+    if snapshot is None or not at_hand(settings, "snapshots", snapshot):
+        return None
     try:
-        return None if snapshot is None else read_manifest(settings.snapshots / snapshot).get("source_digest")
+        return read_manifest(settings.snapshots / snapshot).get("source_digest")
     except StorageError:
         return None
 

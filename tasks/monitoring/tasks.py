@@ -79,7 +79,7 @@ def compare_data(run: RecipeRun, checked: StageRecord) -> str:
     from tasks.monitoring.markdown import data_changes_as_markdown
     from tasks.monitoring.retrain_facts import trained_snapshot
 
-    earlier = trained_snapshot(run.tracker, run.recipe.name, run.experiment, snapshots=run.settings.snapshots)
+    earlier = trained_snapshot(run.tracker, run.recipe.name, run.experiment, settings=run.settings)
     if earlier is None or run.tracker.read_text(run.run_id, _DATA_CHANGES) is not None:
         return ""
     if not earlier.is_here:

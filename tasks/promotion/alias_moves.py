@@ -1,6 +1,6 @@
 """Moves of aliases that survive a kill, can't both win, and are all on record.
 
-MLflow has no compare-and-swap and keeps no history of aliases. So each move is made under a file lock, checked against
+MLflow has no compare-and-swap and keeps no history of aliases. So each move is made under a lock, checked against
 the champion that its decision was compared with, and written down as an intent before the first alias changes. Where
 the holder dies in between, the next command finishes the move, or undoes it where that is no longer possible.
 """
@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from filelock import FileLock, Timeout
-
-from configs.errors import RegistryError
+from configs.errors import LeaseHeld, RegistryError
 from tasks.registry.history import (
     AliasChange,
     Move,
@@ -25,8 +23,8 @@ from tasks.registry.history import (
     record_outcome,
 )
 from tasks.registry.mlflow_versions import REJECTED, aliases_of, get_version, set_alias, version_exists
-from tasks.storage.durable import make_private_directory
 from tasks.storage.faults import reach
+from tasks.storage.locks import Lock
 
 if TYPE_CHECKING:
     from tasks.tracking.mlflow_runs import Tracker
@@ -65,7 +63,7 @@ def move_alias(
         RegistryError: the version isn't there or was rejected; or the champion changed since the decision, which is
             void then.
     """
-    with _settled(tracker, name):
+    with _settled(tracker, name) as lock:
         earlier = _move_of(history(tracker, name), decision)
         if earlier is not None:
             return earlier
@@ -73,6 +71,7 @@ def move_alias(
         aliases = aliases_of(tracker, name)
         _check_champion(name, version, beaten=beaten_champion, actual=aliases.get(CHAMPION))
         changes = _promotion(aliases, alias=alias, version=version)
+        lock.check()
         return _move(tracker, name, kind="promotion", changes=changes, actor=actor, reason=reason, decision=decision)
 
 
@@ -82,7 +81,7 @@ def rollback(tracker: Tracker, name: str, *, actor: str, reason: str) -> Move:
     Raises:
         RegistryError: there is no previous champion.
     """
-    with _settled(tracker, name):
+    with _settled(tracker, name) as lock:
         aliases = aliases_of(tracker, name)
         previous, champion = aliases.get(PREVIOUS), aliases.get(CHAMPION)
         if previous is None:
@@ -91,6 +90,7 @@ def rollback(tracker: Tracker, name: str, *, actor: str, reason: str) -> Move:
                 "its versions, `burnish promote` moves one"
             )
         changes = [AliasChange(PREVIOUS, previous, champion), AliasChange(CHAMPION, champion, previous)]
+        lock.check()
         return _move(tracker, name, kind="rollback", changes=changes, actor=actor, reason=reason, decision="")
 
 
@@ -120,27 +120,27 @@ def alias_history(tracker: Tracker, name: str) -> list[Move]:
 
 
 @contextmanager
-def _settled(tracker: Tracker, name: str) -> Iterator[None]:
+def _settled(tracker: Tracker, name: str) -> Iterator[Lock]:
     """Hold the model's lock, with no move half-made and every move by hand on record."""
-    with _locked(tracker, name):
+    with _locked(tracker, name) as lock:
         _finish(tracker, name)
         _notice(tracker, name)
-        yield
+        yield lock
 
 
 @contextmanager
-def _locked(tracker: Tracker, name: str) -> Iterator[None]:
+def _locked(tracker: Tracker, name: str) -> Iterator[Lock]:
     if not _NAME.fullmatch(name):
         raise RegistryError(f"a model's name has lower-case letters, digits, - and _, at most 63; got {name!r}")
-    lock = FileLock(make_private_directory(tracker.home / "locks") / f"aliases-{name}.lock")
-    try:
-        with lock.acquire(timeout=_LOCK_TIMEOUT_SECONDS):
-            yield
-    except Timeout as error:
-        raise RegistryError(
-            f"another process has been moving aliases of {name!r} for over {_LOCK_TIMEOUT_SECONDS:.0f} seconds; "
-            "wait for it, or stop it and run the same command again"
-        ) from error
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context(tracker.locks.held(f"aliases-{name}", wait_seconds=_LOCK_TIMEOUT_SECONDS))
+        except LeaseHeld as error:
+            raise RegistryError(
+                f"aliases of {name!r} have been moved for over {_LOCK_TIMEOUT_SECONDS:.0f} seconds by {error}; "
+                "wait for it, or stop it and run the same command again"
+            ) from error
+        yield lock
 
 
 def _finish(tracker: Tracker, name: str) -> list[Move]:

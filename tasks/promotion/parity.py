@@ -92,7 +92,6 @@ def check_parity(
     if ids != [str(record_id) for record_id in expected["record_ids"]]:
         raise RegistryError("the parity check's records are not those of the trainer's reference; make it anew")
     job = {
-        "tracking_uri": tracker.tracking_uri,
         "name": name,
         "version": version,
         "rows": [_row(record) for record in records],
@@ -100,7 +99,7 @@ def check_parity(
         "labels": list(labels) if labels else None,
         "blocked": _BURNISH,
     }
-    said = _ask_in_fresh_process(job, scratch=tracker.home / "parity")
+    said = _ask_in_fresh_process(job, tracker.tracking_uri, scratch=tracker.home / "parity")
     if isinstance(said, str):
         return ParityResult(False, tolerance, None, (), f"the version can't be loaded or run: {said}")
     margins = np.zeros(len(ids))
@@ -175,30 +174,30 @@ def _row(record: Record) -> dict[str, str]:
     return {**record.metadata, "prompt": record.prompt, "messages": json.dumps(turns, ensure_ascii=False)}
 
 
-def _ask_in_fresh_process(job: Mapping[str, Any], *, scratch: Path) -> Arrays | str:
+def _ask_in_fresh_process(job: Mapping[str, Any], tracking_uri: str, *, scratch: Path) -> Arrays | str:
     """Run the script in an empty folder with `python -I`; return what it said, or why the version was refused."""
     make_private_directory(scratch)
     with tempfile.TemporaryDirectory(prefix=".tmp-parity-", dir=scratch) as name:
         folder = Path(name)
         shutil.copyfile(_SCRIPT, folder / _SCRIPT.name)
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        _run(folder)
+        _run(folder, tracking_uri)
         if (folder / "refused.json").is_file():
             return str(json.loads((folder / "refused.json").read_text(encoding="utf-8"))["reason"])
         with np.load(folder / "answers.npz", allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
 
 
-def _environment() -> dict[str, str]:
-    """The environment of a worker; `python -I` ignores the search path in it."""
-    return child_environment(threads_per_slot(detect_hardware(), 1))
+def _environment(tracking_uri: str) -> dict[str, str]:
+    """The environment of a worker, with MLflow's address, which may hold a password; `-I` ignores the search path."""
+    return {**child_environment(threads_per_slot(detect_hardware(), 1)), "MLFLOW_TRACKING_URI": tracking_uri}
 
 
-def _run(folder: Path) -> None:
+def _run(folder: Path, tracking_uri: str) -> None:
     command = [sys.executable, "-I", _SCRIPT.name, str(folder / "job.json")]
     with (folder / "output.txt").open("wb") as output:
         process = spawn(
-            command, environment=_environment(), stdout=output, stderr=subprocess.STDOUT, cwd=str(folder)
+            command, environment=_environment(tracking_uri), stdout=output, stderr=subprocess.STDOUT, cwd=str(folder)
         )  # fmt: skip
         try:
             exit_code = process.wait()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -39,14 +40,14 @@ def main(job_file: Path) -> None:
     sys.meta_path.insert(0, Blocked(blocked))
     for name in blocked:
         _check_blocked(name)
-    answer(job_file)
+    answer(job_file, os.environ["MLFLOW_TRACKING_URI"])
 
 
-def answer(job_file: Path) -> None:
+def answer(job_file: Path, tracking_uri: str) -> None:
     """Load the version as any user would, and answer the job's rows one at a time and in batches."""
     job: dict[str, Any] = json.loads(job_file.read_text(encoding="utf-8"))
     try:
-        arrays = _answers(job)
+        arrays = _answers(job, tracking_uri)
     except Exception as error:  # whatever a registered model raises is what this check is for
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         (job_file.parent / "refused.json").write_text(json.dumps({"reason": reason[:1000]}), encoding="utf-8")
@@ -64,13 +65,13 @@ def _check_blocked(name: str) -> None:
     raise SystemExit(f"the parity check can import {name}, so it proves nothing")
 
 
-def _answers(job: dict[str, Any]) -> dict[str, Any]:
+def _answers(job: dict[str, Any], tracking_uri: str) -> dict[str, Any]:
     import mlflow
     import numpy as np
     import pandas as pd
 
-    mlflow.set_tracking_uri(job["tracking_uri"])
-    mlflow.set_registry_uri(job["tracking_uri"])
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(tracking_uri)
     model = mlflow.pyfunc.load_model(f"models:/{job['name']}/{job['version']}")
     rows = pd.DataFrame(job["rows"])
     arrays: dict[str, Any] = {}

@@ -19,6 +19,7 @@ from tasks.inference.answers import select_records
 from tasks.models.tasks import open_worker
 from tasks.promotion.announcements import announce_move, announce_rejection
 from tasks.registry.incumbent import COMPARED_WITH
+from tasks.storage.lease import check_lease
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun
 from tasks.tracking.stage_ledger import StageRecord
@@ -163,6 +164,7 @@ def decide_and_move(run: RecipeRun, checked: StageRecord, scores: StageRecord, v
     identity = promote_identity.fn(run, checked, scores, version)
     _tag(run, number, decision, verdict=verdict.sentence)
     if decision.promote:
+        check_lease(recipe.name)
         announce_move(recipe.name, _move(run, number, decision, identity))
     else:
         announce_rejection(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from configs.errors import RegistryError
 from tasks.registry.packaging import AdapterPackage, written_package
@@ -36,6 +36,7 @@ _REFERENCE = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9_-]{0,62})(@(?P<alias>[A-Za-z0-9_-]{1,255})|/(?P<version>[0-9]{1,9}))?"
 )
 _MISSING = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
+_DENIED = ErrorCode.Name(PERMISSION_DENIED)
 _EXISTS = ErrorCode.Name(RESOURCE_ALREADY_EXISTS)
 
 
@@ -95,8 +96,14 @@ def _create_version(tracker: Tracker, name: str, *, run_id: str, source: str, ta
                 raise
         reach("register:before-version")
         created = tracker.client.create_model_version(name, source, run_id, tags=dict(tags), await_creation_for=0)
+        version = int(created.version)
+        if tracker.is_server:  # one that went away may have carried out the same request before it was made again
+            same = f"name = '{name}' and tags.`{IDENTITY}` = '{tags[IDENTITY]}'"
+            version, *doubles = sorted(int(found.version) for found in tracker.client.search_model_versions(same))
+            for double in doubles:
+                tracker.client.delete_model_version(name, str(double))
     reach("register:after-version")
-    return str(created.version)
+    return str(version)
 
 
 def restore_adapter(tracker: Tracker, version: ModelVersion, *, adapters: Path) -> Path:
@@ -220,9 +227,14 @@ def _registered_model(tracker: Tracker, name: str) -> RegisteredModel | None:
         try:
             return tracker.client.get_registered_model(name)
         except MlflowException as error:
-            if error.error_code == _MISSING:
+            if error.error_code == _MISSING or (error.error_code == _DENIED and not _is_listed(tracker, name)):
                 return None
             raise
+
+
+def _is_listed(tracker: Tracker, name: str) -> bool:
+    """Whether a model is there for this user: a server with passwords denies what is missing, too."""
+    return bool(tracker.client.search_registered_models(f"name = '{name}'"))
 
 
 def set_alias(tracker: Tracker, name: str, *, alias: str, version: str | None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from configs.errors import RegistryError
 from configs.settings import Settings
+from tasks.storage.shared_directories import at_hand
 from tasks.tracking.recipe_run import tracker_at
 
 
@@ -28,10 +29,12 @@ def predict(settings: Settings, reference: str, texts: Sequence[str]) -> list[st
     import mlflow
     import pandas as pd
 
-    from tasks.registry.mlflow_versions import resolve_version
+    from tasks.registry.mlflow_versions import BASE, resolve_version
 
     tracker = tracker_at(settings)
     version = resolve_version(tracker, reference)
+    if BASE in version.tags:
+        at_hand(settings, "bases", version.tags[BASE])
     mlflow.set_tracking_uri(settings.tracking_uri)
     try:
         with _bases_at(settings.bases), warnings.catch_warnings():

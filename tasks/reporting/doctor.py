@@ -138,6 +138,8 @@ def check_torn_files(settings: Settings) -> Finding:
 def check_unfinished_runs(settings: Settings) -> Iterator[Finding]:
     """Runs that still count as running in MLflow though no process works on their recipe."""
     from tasks.storage.lease import is_held
+    from tasks.storage.locks import locks_of
+    from tasks.tracking.mlflow_runs import KIND
     from tasks.tracking.recipe_run import tracker_at
 
     if not settings.home.exists():
@@ -147,8 +149,8 @@ def check_unfinished_runs(settings: Settings) -> Iterator[Finding]:
         left = [
             experiment.name
             for experiment in tracker.experiments()
-            if tracker.runs(experiment.experiment_id, tags={}, status="RUNNING")
-            and not is_held(settings.home, experiment.name)
+            if tracker.runs(experiment.experiment_id, tags={KIND: "recipe"}, status="RUNNING")
+            and not is_held(locks_of(settings), experiment.name)
         ]
     except ServerError as error:
         yield Finding("mlflow", False, str(error), "see there")

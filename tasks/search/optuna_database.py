@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy
 from filelock import FileLock
@@ -16,7 +18,11 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from configs.errors import ServerError
 from tasks.storage.durable import make_private_directory
+from tasks.storage.postgres_locks import PostgresLocks
 
+_CREATION_SECONDS = 120.0
+"""How long to wait for another process that makes the tables."""
+_RECONNECT_SECONDS, _RETRY_SECONDS = 120.0, 0.5
 _LOCK_TIMEOUT_SECONDS = 20.0
 """How long SQLite waits for another process's write, such as a study of another recipe."""
 
@@ -34,13 +40,30 @@ def open_storage(study_url: str) -> RDBStorage:
         if is_file and url.database is not None:
             # Two processes that meet a fresh database would both create its tables, and one would fail.
             stack.enter_context(_sole_creator(Path(url.database)))
+        elif url.get_backend_name() == "postgresql":
+            stack.enter_context(PostgresLocks(study_url).held("optuna-database", wait_seconds=_CREATION_SECONDS))
         _refuse_foreign_database(url)
         try:
-            return RDBStorage(study_url, engine_kwargs=_engine_arguments(url))
+            storage = RDBStorage(study_url, engine_kwargs=_engine_arguments(url))
         except (RuntimeError, ImportError) as error:
             raise ServerError(
                 f"the study database at {_shown(study_url)} doesn't fit the installed Optuna: {error}"
             ) from error
+        if url.get_backend_name() == "postgresql":
+            sqlalchemy.event.listen(storage.engine, "do_connect", _connect_patiently)
+        return storage
+
+
+def _connect_patiently(dialect: Any, record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
+    """Connect again to a server that restarts, instead of ending hours of search."""
+    deadline = time.monotonic() + _RECONNECT_SECONDS
+    while True:
+        try:
+            return dialect.connect(*arguments, **options)
+        except dialect.loaded_dbapi.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
 
 
 @contextmanager
@@ -96,8 +119,10 @@ def _refuse_foreign_database(url: URL) -> None:
         )
 
 
-def _engine_arguments(url: URL) -> dict[str, dict[str, float]]:
-    return {"connect_args": {"timeout": _LOCK_TIMEOUT_SECONDS}} if url.get_backend_name() == "sqlite" else {}
+def _engine_arguments(url: URL) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": _LOCK_TIMEOUT_SECONDS}}
+    return {"pool_pre_ping": True}  # a connection that ended since its last use is made anew
 
 
 def _shown(study_url: str) -> str:

@@ -17,7 +17,14 @@ from configs.schema import Template
 from tasks.inference.options import Decoding
 from tasks.models.tasks import open_worker, precision_of
 from tasks.search.warm_start import resolve_warm_start, warm_start_of
-from tasks.storage.durable import is_valid_directory
+from tasks.storage.lease import check_lease
+from tasks.storage.shared_directories import (
+    at_hand,
+    fetch_checkpoints,
+    remove_shared_checkpoints,
+    share,
+    share_checkpoints,
+)
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun
 from tasks.training.arguments import TrainArguments
@@ -75,7 +82,18 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
                 arguments = train_arguments(
                     run, request, snapshot=snapshot, base=base, template=template, checkpoints=checkpoints
                 )
-                return worker.run("tasks.training.jobs:train", arguments, on_report)
+                here = checkpoints / arguments["training_key"]
+                fetch_checkpoints(run.settings, here)
+
+                def report(values: dict[str, Any]) -> bool:
+                    if values["kind"] == "validation" and not values["replayed"]:
+                        share_checkpoints(run.settings, here)  # the worker waits, and has just written one
+                    return on_report(values)
+
+                result = worker.run("tasks.training.jobs:train", arguments, report)
+                if result["adapter"]:
+                    share(run.settings, "adapters", result["adapter"])
+                return result
 
             yield train
 
@@ -91,10 +109,11 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
         warm_start=warm_start_of(run),
     )
     result = study()
-    if not is_valid_directory(run.settings.adapters / result.adapter):
+    if not at_hand(run.settings, "adapters", result.adapter):
         log.warning("  the candidate's adapter is gone or damaged: the study is done anew")
         delete_study(study_name, run.settings.study_url)
         result = study()
+    remove_shared_checkpoints(run.settings, checkpoints)
     shutil.rmtree(checkpoints, ignore_errors=True)  # every trial is on record, none will be resumed
     return {"candidate": result.adapter, "template": template, "study": result.to_json()}
 
@@ -165,6 +184,7 @@ def _callbacks(run: RecipeRun, snapshot: str, study_name: str) -> TrialCallbacks
         return children[name]
 
     def on_started(request: TrialRequest) -> None:
+        check_lease(run.recipe.name)
         child = child_of(request.name)
         tracker.log_params(child, {**request.training.model_dump(mode="json"), "seed": request.seed})
         tracker.log_snapshot_input(child, snapshot, name=run.recipe.name)
@@ -173,6 +193,8 @@ def _callbacks(run: RecipeRun, snapshot: str, study_name: str) -> TrialCallbacks
     def on_step(request: TrialRequest, report: Mapping[str, Any]) -> None:
         if report.get("replayed"):
             return  # on record since before the interruption
+        if report["kind"] == "validation":
+            check_lease(run.recipe.name)
         keys = ("loss", "learning_rate", "records_per_second") if report["kind"] == "step" else ("value",)
         rows = [
             MetricRow(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from configs.roots import ROOTS
 from configs.servers import LOOPBACK_NAMES, ServerSettings
-from configs.settings import Settings
+from configs.settings import Settings, databases_on
 
 POOL = "burnish"
 """Name of the work pool, and of its one worker."""
@@ -92,9 +92,10 @@ def shared_environment(
     named = (*LOOPBACK_NAMES, servers.host, *servers.allowed_hosts)
     hosts = [host for name in map(_in_url, named) for host in (name, f"{name.replace('[', '[[]', 1)}:*")]
     tracking = settings.tracking_uri if is_elsewhere(settings.tracking_uri, servers.mlflow_url) else servers.mlflow_url
-    api = settings.prefect_api_url
+    api, shared, database = settings.prefect_api_url, settings.artifact_root, settings.prefect_database_url
     return {
         **given,
+        **({"PREFECT_API_DATABASE_CONNECTION_URL": database} if database else {}),
         SUPERVISED: str(settings.home),
         ROOTS: roots,
         "BURNISH_HOME": str(settings.home),
@@ -103,7 +104,7 @@ def shared_environment(
         "BURNISH_PREFECT_PORT": str(servers.prefect_port),
         "MLFLOW_TRACKING_URI": tracking,
         "MLFLOW_BACKEND_STORE_URI": database_of(settings, servers),
-        "MLFLOW_DEFAULT_ARTIFACT_ROOT": str(settings.home / "artifacts"),
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": f"{shared}/mlflow" if shared else str(settings.home / "artifacts"),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 500 MB more, and a way to run code
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
         "PREFECT_API_URL": api if api and is_elsewhere(api, servers.prefect_api_url) else servers.prefect_api_url,
@@ -124,7 +125,8 @@ def shared_environment(
 def database_of(settings: Settings, servers: ServerSettings) -> str:
     """Return the database that our MLflow server works on."""
     if settings.tracking_uri.rstrip("/") == servers.mlflow_url:
-        return f"sqlite:///{settings.home / 'mlflow.db'}"
+        local = f"sqlite:///{settings.home / 'mlflow.db'}"
+        return databases_on(settings.postgres_url).mlflow if settings.postgres_url else local
     return settings.tracking_uri
 
 

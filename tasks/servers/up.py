@@ -81,7 +81,10 @@ def _start_supervisor(
     environment: Mapping[str, str],
     supervisor: Supervisor,
 ) -> None:
+    from tasks.storage.postgres_databases import prepare_databases
+
     require_free_ports(services, servers.host)
+    prepare_databases(settings)
     if any(service.name == MLFLOW for service in services):
         from tasks.tracking.mlflow_database import prepare_store
 

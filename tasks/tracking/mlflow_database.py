@@ -12,7 +12,6 @@ from pathlib import Path
 import mlflow
 import sqlalchemy
 from alembic.script import ScriptDirectory
-from filelock import FileLock
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
@@ -20,17 +19,21 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from configs.errors import ServerError
 from tasks.storage.durable import make_private_directory
 from tasks.storage.faults import reach
+from tasks.storage.locks import FileLocks, Locks
 
 _ANSWER_TIMEOUT_SECONDS = 5.0
+_CREATION_SECONDS = 120.0
+"""How long to wait for another process that makes the tables."""
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _MIGRATION_LOGGERS = ("mlflow.store.db.utils", "alembic.runtime.migration", "alembic")
 
 
-def prepare_store(tracking_uri: str, home: Path) -> None:
+def prepare_store(tracking_uri: str, home: Path, *, locks: Locks | None = None) -> None:
     """Make sure that MLflow can work at `tracking_uri`: the server answers, or the database has the right schema.
 
-    A missing or empty database is created once, under a file lock in `home`, since processes that meet a fresh
-    database at once break each other's migration. A SQLite file appears by rename, so a kill leaves no half of it.
+    A missing or empty database is created once, under a lock (None: a file's in `home`), since processes that
+    meet a fresh database at once break each other's migration. A SQLite file appears by rename, so a kill leaves no
+    half of it.
 
     Raises:
         ServerError: the server doesn't answer, or the database is locked, damaged, another tool's, or of
@@ -40,7 +43,7 @@ def prepare_store(tracking_uri: str, home: Path) -> None:
         _ask_for_health(tracking_uri)
         return
     url = _database_url(tracking_uri)
-    with FileLock(make_private_directory(home / "locks") / "mlflow-database.lock"):
+    with (locks or FileLocks(home)).held("mlflow-database", wait_seconds=_CREATION_SECONDS):
         if not _is_there(url):
             _create_sqlite(url, home)
         if not _has_schema(url):

@@ -35,6 +35,7 @@ from mlflow.utils.validation import MAX_EXPERIMENT_TAG_VAL_LENGTH, MAX_PARAM_VAL
 from configs.errors import ServerError
 from tasks.storage.durable import digest_of
 from tasks.storage.faults import reach
+from tasks.storage.locks import FileLocks, Locks
 from tasks.tracking.mlflow_database import artifact_root, prepare_store, shown
 
 KIND = "burnish.kind"
@@ -54,19 +55,34 @@ class MetricRow(NamedTuple):
 class Tracker:
     """MLflow runs of one installation. Runs are named by id, never by an active run of the thread."""
 
-    def __init__(self, tracking_uri: str, home: Path) -> None:
+    def __init__(
+        self, tracking_uri: str, home: Path, *, locks: Locks | None = None, artifacts: str | None = None
+    ) -> None:
         """Reach the server, or create and check the database.
+
+        Args:
+            tracking_uri: of MLflow's server or database.
+            home: where this process may write.
+            locks: those of the installation; None: files in `home`.
+            artifacts: URI below which artifacts lie where there is no server; None: in `home`.
 
         Raises:
             ServerError: see `prepare_store`.
         """
-        prepare_store(tracking_uri, home)
+        self.locks: Locks = locks or FileLocks(home)
+        self.artifacts = artifacts or artifact_root(home)
+        prepare_store(tracking_uri, home, locks=self.locks)
         # both would write over the terminal's own output
         MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
         MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
         self.tracking_uri = tracking_uri
         self.home = home
         self.client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
+
+    @property
+    def is_server(self) -> bool:
+        """Whether MLflow is a server, so that requests may be lost on their way and made again."""
+        return self.tracking_uri.startswith(("http://", "https://"))
 
     @contextmanager
     def explained(self, doing: str) -> Iterator[None]:
@@ -101,7 +117,7 @@ class Tracker:
             return list(self.client.search_experiments())
 
     def _create_experiment(self, recipe_name: str) -> str:
-        location = None if self.tracking_uri.startswith("http") else f"{artifact_root(self.home)}/{recipe_name}"
+        location = None if self.is_server else f"{self.artifacts}/{recipe_name}"
         try:
             return str(self.client.create_experiment(recipe_name, artifact_location=location))
         except MlflowException as error:
@@ -130,6 +146,7 @@ class Tracker:
                 return str(run.info.run_id)
         with self.explained("create a run"):
             run = self.client.create_run(experiment, tags=wanted, run_name=run_name)
+        self._delete_doubles(run, wanted)
         reach("run:parent-created")
         self.log_params(run.info.run_id, params)
         return str(run.info.run_id)
@@ -155,8 +172,18 @@ class Tracker:
             run = self.client.create_run(
                 experiment, run_name=name, tags={KIND: "child", MLFLOW_PARENT_RUN_ID: parent, **tags}
             )
+        self._delete_doubles(run, wanted)
         reach("run:child-created")
         return str(run.info.run_id)
+
+    def _delete_doubles(self, created: Run, wanted: Mapping[str, str]) -> None:
+        """Delete what a server made of the same request before it went away and was asked again."""
+        if not self.is_server:
+            return
+        for run in self.runs(created.info.experiment_id, tags=wanted, status="RUNNING"):
+            if run.info.run_id != created.info.run_id:
+                with self.explained("delete a run that was created twice"):
+                    self.client.delete_run(run.info.run_id)
 
     def run(self, run_id: str) -> Run:
         """Return MLflow's own record of a run."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from configs.errors import ServerError
-from tasks.storage.durable import digest_of, make_private_directory
+from tasks.storage.durable import make_private_directory
 from tasks.storage.processes import may_be_alive, process_identity, spawn, stop
 
 _STARTUP_SECONDS = 90.0
@@ -23,11 +23,16 @@ _PROCESS_TAG = "process:"
 
 
 @contextmanager
-def prefect_server(home: Path, api_url: str | None) -> Iterator[str]:
+def prefect_server(home: Path, api_url: str | None, *, database_url: str | None = None) -> Iterator[str]:
     """Give the API URL of a Prefect server for the block: the running one at `api_url`, else a temporary one.
 
     Prefect's own temporary server outlives a kill -9 of the flow; this one is ended by the kernel. Sets
     `PREFECT_API_URL`, so it must be entered before `prefect` is imported.
+
+    Args:
+        home: where a temporary server keeps its log, and its database unless `database_url` names one.
+        api_url: of a running server.
+        database_url: SQLAlchemy URL of the temporary server's database.
 
     Raises:
         ServerError: `api_url` does not answer, or the temporary server does not start.
@@ -40,7 +45,7 @@ def prefect_server(home: Path, api_url: str | None) -> Iterator[str]:
     log = home / "prefect" / "server.log"
     with log.open("wb") as output:
         port = _free_port()
-        process = _start(port, output.fileno())
+        process = _start(port, output.fileno(), database_url)
         url = f"http://127.0.0.1:{port}/api"
         try:
             _wait_until_healthy(url, process, log)
@@ -52,14 +57,14 @@ def prefect_server(home: Path, api_url: str | None) -> Iterator[str]:
             stop(process, grace_seconds=_STOP_SECONDS)
 
 
-def recipe_tags(recipe_name: str, home: Path) -> list[str]:
-    """Tags of every Prefect run of a recipe in a home: another home's runs of an equal recipe are another's."""
-    return [f"recipe:{recipe_name}", f"home:{digest_of(str(home))[:12]}"]
+def recipe_tags(recipe_name: str, installation: str) -> list[str]:
+    """Tags of every Prefect run of a recipe in an installation: another one's runs of an equal recipe are not ours."""
+    return [f"recipe:{recipe_name}", f"installation:{installation}"]
 
 
-def run_tags(recipe_name: str, home: Path) -> list[str]:
+def run_tags(recipe_name: str, installation: str) -> list[str]:
     """Tags of the Prefect runs that this process makes of a recipe: they also name the process."""
-    return [*recipe_tags(recipe_name, home), f"{_PROCESS_TAG}{process_identity()}"]
+    return [*recipe_tags(recipe_name, installation), f"{_PROCESS_TAG}{process_identity()}"]
 
 
 def close_dead_flow_runs(tags: Sequence[str], *, alive: str | None) -> int:
@@ -99,7 +104,7 @@ def _send_waiting_logs() -> None:
         handlers.APILogWorker.drain_all(timeout=_STOP_SECONDS)
 
 
-def _start(port: int, output: int) -> subprocess.Popen[bytes]:
+def _start(port: int, output: int, database_url: str | None) -> subprocess.Popen[bytes]:
     import importlib.util
 
     specification = importlib.util.find_spec("prefect")
@@ -110,6 +115,8 @@ def _start(port: int, output: int) -> subprocess.Popen[bytes]:
         "--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on",
     ]  # fmt: skip
     environment = {**os.environ, "PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
+    if database_url is not None:
+        environment["PREFECT_API_DATABASE_CONNECTION_URL"] = database_url
     return spawn(command, environment=environment, stdout=output, stderr=output)
 
 

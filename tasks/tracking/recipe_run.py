@@ -11,11 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from configs.errors import LeaseLost
 from configs.schema import Recipe
 from configs.settings import Settings, settings_from
 from tasks.storage.durable import make_private_directory, remove_leftovers
 from tasks.storage.interrupts import raise_if_interrupted
-from tasks.storage.lease import home_in_use, recipe_lease
+from tasks.storage.lease import check_lease, home_in_use, recipe_lease
+from tasks.storage.locks import locks_of
 from tasks.storage.processes import family_peak_rss_mb
 from tasks.tracking.stage_ledger import StageRecord, find_stage, record_stage
 
@@ -47,20 +49,19 @@ class RecipeRun:
         return tracker_at(self.settings)
 
 
+@cache
 def tracker_at(settings: Settings) -> Tracker:
-    """Return this process's tracker for an installation.
+    """Return this process's tracker for an installation; a team's databases are made first where they are missing.
 
     Raises:
-        ServerError: MLflow isn't there, or its database can't be used.
+        ServerError: MLflow isn't there, or a database can't be used.
     """
-    return _tracker(settings.tracking_uri, settings.home)
-
-
-@cache
-def _tracker(tracking_uri: str, home: Path) -> Tracker:
+    from tasks.storage.postgres_databases import prepare_databases
     from tasks.tracking.mlflow_runs import Tracker
 
-    return Tracker(tracking_uri, home)
+    prepare_databases(settings)
+    artifacts = f"{settings.artifact_root}/mlflow" if settings.artifact_root else None
+    return Tracker(settings.tracking_uri, settings.home, locks=locks_of(settings), artifacts=artifacts)
 
 
 @contextmanager
@@ -70,9 +71,12 @@ def hold_recipe(recipe_name: str, settings: Settings) -> Iterator[None]:
     Raises:
         LeaseHeld: another process works on the recipe.
     """
+    from tasks.storage.postgres_databases import prepare_databases
+
     make_private_directory(settings.home)
+    prepare_databases(settings)
     with (
-        recipe_lease(settings.home, recipe_name),
+        recipe_lease(locks_of(settings), recipe_name),
         home_in_use(settings.home, when_alone=lambda: remove_leftovers(settings.home)),
     ):
         yield
@@ -84,6 +88,9 @@ def open_recipe_run(recipe: Recipe, settings: Settings, *, project_root: Path) -
 
     The run ends as FINISHED, FAILED (an error) or KILLED (Ctrl-C, a cancelled flow), and is continued by the same
     command unless it finished.
+
+    Raises:
+        LeaseLost: the lease was lost while this process worked on it.
     """
     from tasks.tracking.mlflow_runs import recipe_digest
 
@@ -97,6 +104,9 @@ def open_recipe_run(recipe: Recipe, settings: Settings, *, project_root: Path) -
     run = RecipeRun(recipe, project_root, experiment, parent)
     try:
         yield run
+        check_lease(recipe.name)
+    except LeaseLost:
+        raise  # what is open may be another process's by now
     except BaseException as error:
         tracker.close_leftovers(experiment, keep=parent)
         tracker.finish(parent, "FAILED" if isinstance(error, Exception) else "KILLED")
@@ -121,6 +131,7 @@ def run_stage(
         work: does the stage and returns its outputs.
         still_there: whether the directories that recorded outputs name can be resolved; if not, the work is redone.
     """
+    check_lease(run.recipe.name)
     level = logging.DEBUG if "/" in name else logging.INFO  # parts of a stage are told by the stage
     raise_if_interrupted()
     found = find_stage(run.tracker, run.experiment, name=name, identity=identity)
@@ -138,6 +149,7 @@ def run_stage(
     outputs = work()
     seconds = time.monotonic() - started
     log.log(level, "%s: done in %.1f s", name, seconds)
+    check_lease(run.recipe.name)
     return record_stage(
         run.tracker, run.run_id,
         name=name, identity=identity, outputs=outputs, seconds=seconds, peak_rss_mb=family_peak_rss_mb(),

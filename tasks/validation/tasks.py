@@ -10,6 +10,7 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 
 from configs.errors import ValidationStopped
+from tasks.storage.shared_directories import share
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.prefect_artifacts import artifact_key
 from tasks.tracking.recipe_run import RecipeRun
@@ -59,6 +60,7 @@ def check_snapshot(run: RecipeRun, snapshot: str, base: str) -> dict[str, Any]:
     _show(run, result)
     if not result.passed:
         raise ValidationStopped(stop_message(result, recipe.name))
+    share(run.settings, "snapshots", result.usable_snapshot)
     usable = read_snapshot(run.settings.snapshots, result.usable_snapshot)
     found = {"snapshot": result.usable_snapshot, "counts": usable.counts, "labels": usable.labels}
     return {**result.to_dict(), **found, "judged": snapshot}

@@ -201,8 +201,9 @@ def test_what_became_of_the_candidate_is_an_event_and_a_rejection_is_told(
 
 def test_whoever_asks_by_an_event_gets_one_run_with_the_reason(place: Place, changed: tuple[FlowRun, FlowRun]) -> None:
     from tasks.storage.lease import recipe_lease
+    from tasks.storage.locks import FileLocks
 
-    with recipe_lease(place.servers.home, "tickets"):
+    with recipe_lease(FileLocks(place.servers.home), "tickets"):
         place.emit("burnish.retrain.requested", reason="the labels were reviewed")
         wait_for(
             lambda: [run for run in place.retrains() if run.state.name == "Waiting"],

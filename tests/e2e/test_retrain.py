@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from configs.loading import load_recipe
+from configs.settings import settings_from
 from tests.e2e.installation import PROJECT, Installation, clean_environment
 from tests.e2e.test_kill import assert_no_process_is_left, assert_nothing_runs
 
@@ -86,7 +87,8 @@ def prefect_runs(installation: Installation) -> list[Any]:
 
     from tasks.tracking.prefect_server import recipe_tags
 
-    of_home = FlowRunFilter.model_validate({"tags": {"all_": recipe_tags("smoke", installation.home)}})
+    shared = settings_from({"BURNISH_HOME": str(installation.home)}, project_root=PROJECT).installation
+    of_home = FlowRunFilter.model_validate({"tags": {"all_": recipe_tags("smoke", shared)}})
     with get_client(sync_client=True) as client:
         return list(
             client.read_flow_runs(

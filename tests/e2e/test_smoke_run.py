@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.storage.lease import home_in_use
 from tests.e2e.installation import PROJECT, Installation
 
 STAGES = ["prepare", "validate", "baseline", "search", "evaluate", "register", "promote"]
@@ -71,8 +72,9 @@ def test_predict_answers_with_the_registered_version(finished: Installation) -> 
 
 def test_a_second_command_on_the_same_recipe_is_refused(finished: Installation) -> None:
     from tasks.storage.lease import recipe_lease
+    from tasks.storage.locks import FileLocks
 
-    with recipe_lease(finished.home, "smoke"):
+    with recipe_lease(FileLocks(finished.home), "smoke"):
         second = finished.smoke()
 
     assert second.returncode == 2
@@ -87,6 +89,31 @@ def test_a_version_moves_by_hand_only_with_a_reason_and_the_history_tells(copied
 
     assert moved.returncode == 0, moved.stderr
     assert "shown to the board" in installation.burnish("history", "smoke").stdout
+
+
+def test_clean_removes_what_is_old_and_nothing_that_a_version_or_the_newest_run_needs(copied: object) -> None:
+    installation: Installation = copied()  # type: ignore[operator]
+    stale = installation.home / "answers" / ("f" * 64)
+    stale.mkdir()
+    (stale / "answers.parquet").write_bytes(b"old")
+    for path in installation.home.rglob("*"):
+        if path.is_file():
+            os.utime(path, (0, 0))
+
+    shown = installation.burnish("clean", "--dry-run")
+    assert stale.exists()
+    with home_in_use(installation.home, when_alone=lambda: None):
+        busy = installation.burnish("clean")
+    cleaned = installation.burnish("clean")
+
+    assert (shown.returncode, busy.returncode, cleaned.returncode) == (0, 2, 0), cleaned.stderr
+    assert "a recipe is at work" in busy.stderr
+    assert f"would remove answers/{stale.name}" in shown.stdout
+    assert not stale.exists()
+    again = installation.smoke()
+    assert again.returncode == 0, again.stderr
+    assert all(stage["reused"] for stage in installation.show()["stages"])
+    assert installation.burnish("predict", "--model", "smoke/1", "Hello").returncode == 0
 
 
 def test_doctor_says_what_to_do(finished: Installation) -> None:

@@ -37,9 +37,9 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Load versions here: a fresh process for each case would import torch and peft each time."""
     import mlflow
 
-    def run(folder: Path) -> None:
+    def run(folder: Path, tracking_uri: str) -> None:
         tracking, registry = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-        answer(folder / "job.json")
+        answer(folder / "job.json", tracking_uri)
         mlflow.set_tracking_uri(tracking)
         mlflow.set_registry_uri(registry)
 

@@ -234,3 +234,21 @@ def bare_version(tracker: Tracker) -> None:
     with contextlib.suppress(MlflowException):
         tracker.client.create_registered_model("icd10")
     tracker.client.create_model_version("icd10", (tracker.home / "artifacts").as_uri())
+
+
+def test_a_version_that_a_server_created_twice_is_there_once(
+    tracker: Tracker, trained_home: TrainedHome, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = tracker.client.create_model_version
+    monkeypatch.chdir(tmp_path)  # what believes itself a server's client leaves the place of artifacts to MLflow
+    monkeypatch.setattr(Tracker, "is_server", True)
+    monkeypatch.setattr(
+        tracker.client,
+        "create_model_version",
+        lambda *given, **named: [real(*given, **named) for _ in range(2)][1],  # the client asks again
+    )
+
+    version = register(tracker, trained_home.package())
+
+    assert version == "1"
+    assert [str(found.version) for found in versions(tracker)] == ["1"]

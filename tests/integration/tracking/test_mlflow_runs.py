@@ -175,3 +175,22 @@ def test_an_active_run_named_in_the_environment_is_not_written_to(
     tracker.log_metrics_batch(parent, [MetricRow("loss", 1.0, 0)])
 
     assert tracker.run(hijacked).data.metrics == {}
+
+
+def asked_twice(tracker: Tracker, monkeypatch: pytest.MonkeyPatch, request: str) -> None:
+    """A server that carries a request out, goes away, and is asked again."""
+    real = getattr(tracker.client, request)
+    monkeypatch.setattr(Tracker, "is_server", True)
+    monkeypatch.setattr(tracker.client, request, lambda *given, **named: [real(*given, **named) for _ in range(2)][1])
+
+
+def test_a_run_that_a_server_created_twice_is_there_once(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = tracker.experiment("icd10")
+    tracker.finish(open_parent(tracker, experiment), "FINISHED")
+    asked_twice(tracker, monkeypatch, "create_run")
+
+    parent = open_parent(tracker, experiment)
+    child = tracker.child(parent, "trial/0", tags={})
+
+    assert [run.info.run_id for run in tracker.runs(experiment, tags={}, status="RUNNING")] == [child, parent]
+    assert len(tracker.runs(experiment, tags={}, status="FINISHED")) == 1

@@ -82,6 +82,19 @@ def test_our_own_addresses_in_the_shell_change_nothing(settings: Settings) -> No
     assert environment_of(own)["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{settings.home / 'mlflow.db'}"
 
 
+def test_a_teams_databases_and_store_are_the_servers_own(tmp_path: Path) -> None:
+    team = {
+        "BURNISH_POSTGRES_URL": "postgresql://me:secret@db/postgres",
+        "BURNISH_ARTIFACT_ROOT": "s3://shared/burnish",
+    }
+    environment = environment_of(settings_from(team, project_root=tmp_path))
+
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == "postgresql+psycopg://me:secret@db/burnish_mlflow"
+    assert environment["PREFECT_API_DATABASE_CONNECTION_URL"] == "postgresql+asyncpg://me:secret@db/burnish_prefect"
+    assert environment["MLFLOW_DEFAULT_ARTIFACT_ROOT"] == "s3://shared/burnish/mlflow"
+    assert environment["MLFLOW_TRACKING_URI"] == SERVERS.mlflow_url
+
+
 def test_the_configuration_is_what_supervisord_reads(settings: Settings) -> None:
     services = planned_services(settings, SERVERS, project=Path("/a folder"))
 

@@ -19,6 +19,7 @@ from tasks.storage.durable import (
     write_text,
 )
 from tasks.storage.lease import recipe_lease
+from tasks.storage.locks import FileLocks
 
 WRITER = """
 import sys
@@ -144,7 +145,8 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from tasks.storage.lease import recipe_lease
-with recipe_lease(Path(sys.argv[1]), "r"):
+from tasks.storage.locks import FileLocks
+with recipe_lease(FileLocks(Path(sys.argv[1])), "r"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -155,10 +157,10 @@ def test_a_second_process_is_told_who_holds_the_lease_and_a_dead_holder_frees_it
     assert holder.stdout is not None
     holder.stdout.readline()
 
-    with pytest.raises(LeaseHeld, match=str(holder.pid)), recipe_lease(tmp_path, "r"):
+    with pytest.raises(LeaseHeld, match=str(holder.pid)), recipe_lease(FileLocks(tmp_path), "r"):
         pass
     holder.kill()
     holder.wait()
 
-    with recipe_lease(tmp_path, "r"):
+    with recipe_lease(FileLocks(tmp_path), "r"):
         pass

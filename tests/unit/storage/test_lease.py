@@ -7,12 +7,13 @@ import pytest
 
 from configs.errors import LeaseHeld
 from tasks.storage.lease import recipe_lease, training_slot
+from tasks.storage.locks import FileLocks
 
 
 def test_one_slot_is_held_by_one_recipe_and_the_next_hears_whose_it_is(tmp_path: Path) -> None:
     with (
         training_slot(tmp_path, "tickets", slots=1),
-        pytest.raises(LeaseHeld, match=rf"waits for process {os.getpid()} \(tickets, since .*1 fine-tune at a time"),
+        pytest.raises(LeaseHeld, match=rf"waits for process {os.getpid()} .*\(tickets\) since .*1 fine-tune at a time"),
         training_slot(tmp_path, "letters", slots=1),
     ):
         pass
@@ -38,9 +39,9 @@ def test_an_error_of_the_block_is_not_mistaken_for_a_held_slot(tmp_path: Path) -
 
 def test_a_recipe_has_one_worker(tmp_path: Path) -> None:
     with (
-        recipe_lease(tmp_path, "a"),
-        recipe_lease(tmp_path, "b"),
+        recipe_lease(FileLocks(tmp_path), "a"),
+        recipe_lease(FileLocks(tmp_path), "b"),
         pytest.raises(LeaseHeld, match=str(os.getpid())),
-        recipe_lease(tmp_path, "a"),
+        recipe_lease(FileLocks(tmp_path), "a"),
     ):
         pass
