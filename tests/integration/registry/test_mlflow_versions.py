@@ -237,10 +237,10 @@ def bare_version(tracker: Tracker) -> None:
 
 
 def test_a_version_that_a_server_created_twice_is_there_once(
-    tracker: Tracker, trained_home: TrainedHome, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tracker: Tracker, trained_home: TrainedHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = tracker.client.create_model_version
-    monkeypatch.chdir(tmp_path)  # what believes itself a server's client leaves the place of artifacts to MLflow
+    tracker.experiment("icd10")  # a server's client would leave the place of its artifacts to MLflow
     monkeypatch.setattr(Tracker, "is_server", True)
     monkeypatch.setattr(
         tracker.client,
