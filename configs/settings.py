@@ -141,12 +141,12 @@ def settings_from(environment: Mapping[str, str] | None = None, *, project_root:
         study_url=_with_driver(environment.get("BURNISH_STUDY_URL", ""))
         or (team.optuna if team else f"sqlite:///{home / 'optuna.db'}"),
         prefect_api_url=environment.get("PREFECT_API_URL") or None,
+        training_slots=_training_slots(environment.get("BURNISH_TRAINING_SLOTS") or "1"),
         prefect_database_url=environment.get("PREFECT_API_DATABASE_CONNECTION_URL") or (team.prefect if team else None),
         postgres_url=environment.get(POSTGRES) or None,
         artifact_root=artifact_root and artifact_root.rstrip("/"),
         keep_days=_number(environment, "BURNISH_KEEP_DAYS") or Settings.keep_days,
         max_home_gib=_number(environment, "BURNISH_MAX_GIB"),
-        training_slots=_training_slots(environment.get("BURNISH_TRAINING_SLOTS") or "1"),
     )
 
 

@@ -94,7 +94,7 @@ class TrainedSnapshot:
     name: str
     snapshot: str
     is_here: bool
-    """False: its records were cleaned away, or lie on another machine."""
+    """False: its records were cleaned away, or lie on another machine that shares nothing."""
 
 
 def trained_snapshot(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from configs.environment import SERVER_SWITCHES
 from configs.roots import ROOTS
 from configs.servers import LOOPBACK_NAMES, ServerSettings
 from configs.settings import Settings, databases_on
@@ -92,10 +93,9 @@ def shared_environment(
     named = (*LOOPBACK_NAMES, servers.host, *servers.allowed_hosts)
     hosts = [host for name in map(_in_url, named) for host in (name, f"{name.replace('[', '[[]', 1)}:*")]
     tracking = settings.tracking_uri if is_elsewhere(settings.tracking_uri, servers.mlflow_url) else servers.mlflow_url
-    api, shared, database = settings.prefect_api_url, settings.artifact_root, settings.prefect_database_url
+    api, prefect_database = settings.prefect_api_url, settings.prefect_database_url
     return {
         **given,
-        **({"PREFECT_API_DATABASE_CONNECTION_URL": database} if database else {}),
         SUPERVISED: str(settings.home),
         ROOTS: roots,
         "BURNISH_HOME": str(settings.home),
@@ -104,15 +104,15 @@ def shared_environment(
         "BURNISH_PREFECT_PORT": str(servers.prefect_port),
         "MLFLOW_TRACKING_URI": tracking,
         "MLFLOW_BACKEND_STORE_URI": database_of(settings, servers),
-        "MLFLOW_DEFAULT_ARTIFACT_ROOT": f"{shared}/mlflow" if shared else str(settings.home / "artifacts"),
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 500 MB more, and a way to run code
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": _artifacts(settings),
+        **({"PREFECT_API_DATABASE_CONNECTION_URL": prefect_database} if prefect_database else {}),
+        **SERVER_SWITCHES,
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
         "PREFECT_API_URL": api if api and is_elsewhere(api, servers.prefect_api_url) else servers.prefect_api_url,
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
         "PREFECT_RUNNER_POLL_FREQUENCY": "2",
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": pages,
-        "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_UI_API_URL": servers.prefect_api_url if servers.is_loopback else "/api",  # as a browser reaches it
@@ -125,9 +125,14 @@ def shared_environment(
 def database_of(settings: Settings, servers: ServerSettings) -> str:
     """Return the database that our MLflow server works on."""
     if settings.tracking_uri.rstrip("/") == servers.mlflow_url:
-        local = f"sqlite:///{settings.home / 'mlflow.db'}"
-        return databases_on(settings.postgres_url).mlflow if settings.postgres_url else local
+        if settings.postgres_url is not None:
+            return databases_on(settings.postgres_url).mlflow
+        return f"sqlite:///{settings.home / 'mlflow.db'}"
     return settings.tracking_uri
+
+
+def _artifacts(settings: Settings) -> str:
+    return f"{settings.artifact_root}/mlflow" if settings.artifact_root else str(settings.home / "artifacts")
 
 
 def _uvicorn(application: str, host: str, port: int, project: Path) -> tuple[str, ...]:

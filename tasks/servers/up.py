@@ -86,9 +86,10 @@ def _start_supervisor(
     require_free_ports(services, servers.host)
     prepare_databases(settings)
     if any(service.name == MLFLOW for service in services):
+        from tasks.storage.locks import locks_of
         from tasks.tracking.mlflow_database import prepare_store
 
-        prepare_store(environment["MLFLOW_BACKEND_STORE_URI"], settings.home)
+        prepare_store(environment["MLFLOW_BACKEND_STORE_URI"], settings.home, locks=locks_of(settings))
     supervisor.start(configuration(services, folder=supervisor.folder, socket=supervisor.socket), environment)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from configs.errors import LeaseHeld
 from tasks.storage.durable import make_private_directory
-from tasks.storage.locks import FileLocks, Lock, Locks
+from tasks.storage.locks import FileLocks, Lock, Locks, this_process
 
 _mine: dict[str, Lock] = {}
 """The leases that this process holds, by recipe."""
@@ -40,7 +40,7 @@ def recipe_lease(locks: Locks, recipe_name: str) -> Iterator[None]:
 
 @contextmanager
 def training_slot(home: Path, recipe_name: str, *, slots: int) -> Iterator[None]:
-    """Hold one of the machine's slots for fine-tunes for the block; it is freed as a lease is.
+    """Hold one of the machine's slots for fine-tunes for the block, freed by the kernel when the holder dies.
 
     Raises:
         LeaseHeld: all are held; the message names who holds them.
@@ -49,13 +49,13 @@ def training_slot(home: Path, recipe_name: str, *, slots: int) -> Iterator[None]
     with ExitStack() as stack:
         for slot in range(slots):
             try:
-                stack.enter_context(locks.held(f"slot-{slot}", doing=recipe_name))
+                stack.enter_context(locks.held(f"slot-{slot}", holder=f"{this_process()} ({recipe_name})"))
                 break
             except LeaseHeld as taken:
                 holders.append(str(taken))
         else:
-            many = "s" if slots > 1 else ""
-            raise LeaseHeld(f"waits for {', '.join(holders)}: this machine does {slots} fine-tune{many} at a time")
+            several = "s" if slots > 1 else ""
+            raise LeaseHeld(f"waits for {', '.join(holders)}: this machine does {slots} fine-tune{several} at a time")
         yield
 
 

@@ -85,8 +85,8 @@ class FileLocks:
         self._folder = home / "locks"
 
     @contextmanager
-    def held(self, name: str, *, wait_seconds: float = 0.0, doing: str = "") -> Iterator[Lock]:
-        """See `Locks`; `doing` is told to those who find it taken."""
+    def held(self, name: str, *, wait_seconds: float = 0.0, holder: str | None = None) -> Iterator[Lock]:
+        """See `Locks`; `holder` says who has it, if not just this process."""
         path = make_private_directory(self._folder) / f"{check_name(name)}.lock"
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -99,9 +99,8 @@ class FileLocks:
                     raise LeaseHeld(_holder(path))
                 time.sleep(POLL_SECONDS)
             os.ftruncate(descriptor, 0)
-            who = f"{this_process()} ({doing})" if doing else this_process()
-            holder = {"holder": who, "since": datetime.now(UTC).isoformat(timespec="seconds")}
-            os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+            about = {"holder": holder or this_process(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+            os.pwrite(descriptor, json.dumps(about).encode(), 0)
             yield _FileLock()
         finally:
             os.close(descriptor)

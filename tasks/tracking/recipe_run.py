@@ -90,7 +90,7 @@ def open_recipe_run(recipe: Recipe, settings: Settings, *, project_root: Path) -
     command unless it finished.
 
     Raises:
-        LeaseLost: the lease was lost while this process worked on it.
+        LeaseLost: the lease was lost while this process worked on the recipe.
     """
     from tasks.tracking.mlflow_runs import recipe_digest
 

@@ -39,8 +39,7 @@ def name_flow_run(recipe_name: str, *, snapshot: str) -> None:
 @task(name="close dead runs")
 def close_dead_runs(recipe_name: str, installation: str) -> int:
     """Mark the recipe's flow runs whose process is gone as Crashed; the caller holds the recipe's lease."""
-    tags = recipe_tags(recipe_name, installation)
-    closed = close_dead_flow_runs(tags, alive=flow_run.get_root_flow_run_id())
+    closed = close_dead_flow_runs(recipe_tags(recipe_name, installation), alive=flow_run.get_root_flow_run_id())
     if closed:
         get_run_logger().warning("closed %d flow runs of killed processes", closed)
     return closed

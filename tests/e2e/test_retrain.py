@@ -87,8 +87,8 @@ def prefect_runs(installation: Installation) -> list[Any]:
 
     from tasks.tracking.prefect_server import recipe_tags
 
-    shared = settings_from({"BURNISH_HOME": str(installation.home)}, project_root=PROJECT).installation
-    of_home = FlowRunFilter.model_validate({"tags": {"all_": recipe_tags("smoke", shared)}})
+    settings = settings_from({"BURNISH_HOME": str(installation.home)}, project_root=installation.home)
+    of_home = FlowRunFilter.model_validate({"tags": {"all_": recipe_tags("smoke", settings.installation)}})
     with get_client(sync_client=True) as client:
         return list(
             client.read_flow_runs(

@@ -240,7 +240,7 @@ def test_a_version_that_a_server_created_twice_is_there_once(
     tracker: Tracker, trained_home: TrainedHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = tracker.client.create_model_version
-    tracker.experiment("icd10")  # a server's client would leave the place of its artifacts to MLflow
+    tracker.experiment("icd10")  # whose artifacts lie in the home, since there is no server
     monkeypatch.setattr(Tracker, "is_server", True)
     monkeypatch.setattr(
         tracker.client,
