@@ -237,10 +237,9 @@ def test_a_schedule_has_its_runs_scheduled_and_one_that_runs_and_fails_is_told_t
     with place.servers.client() as client:  # as "Reschedule" in the UI does
         client.set_flow_run_state(first.id, Scheduled(scheduled_time=datetime.now(UTC)), force=True)
     failed = place.servers.wait(first.id)
-    (told,) = wait_for(lambda: place.webhook.told("failed"), seconds=60, what="the webhook to be told")
-
-    assert failed.state.name == "Failed"
+    assert failed.state.name == "Failed", failed.state
     assert "data.source.path" in failed.state.message
+    (told,) = wait_for(lambda: place.webhook.told("failed"), seconds=60, what="the webhook to be told")
     assert (told["recipe"], told["flow_run"]) == ("tickets", str(first.id))
 
 
