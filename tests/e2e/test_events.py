@@ -216,9 +216,7 @@ def test_whoever_asks_by_an_event_gets_one_run_with_the_reason(place: Place, cha
     assert len(trained_runs(place)) == 1
 
 
-def test_a_schedule_has_its_runs_scheduled_and_one_that_runs_and_fails_is_told_to_the_webhook(
-    place: Place, changed: tuple[FlowRun, FlowRun]
-) -> None:
+def test_a_schedule_has_its_runs_scheduled_and_one_really_runs(place: Place, changed: tuple[FlowRun, FlowRun]) -> None:
     from prefect.client.schemas.schedules import CronSchedule
     from prefect.states import Scheduled
 
@@ -234,15 +232,23 @@ def test_a_schedule_has_its_runs_scheduled_and_one_that_runs_and_fails_is_told_t
     assert all(run.auto_scheduled for run in scheduled)
     assert timedelta(0) < first.expected_start_time - datetime.now(UTC) <= timedelta(days=1)
 
-    place.rows.rename(place.project / "away.jsonl")
     with place.servers.client() as client:  # as "Reschedule" in the UI does
         client.set_flow_run_state(first.id, Scheduled(scheduled_time=datetime.now(UTC)), force=True)
-    failed = place.servers.wait(first.id)
+    ran = place.servers.wait(first.id)
+    place.seen.update(run.id for run in place.retrains())
+
+    assert ran.state.name == "Skipped", ran.state
+
+
+def test_a_retrain_that_fails_is_told_to_the_webhook(place: Place, changed: tuple[FlowRun, FlowRun]) -> None:
+    place.rows.rename(place.project / "away.jsonl")
+
+    failed = place.servers.wait(place.servers.submit("retrain/retrain", request=REQUEST).id)
+    assert failed.state.name == "Failed", failed.state
+    assert "data.source.path" in failed.state.message
     (told,) = wait_for(lambda: place.webhook.told("failed"), seconds=60, what="the webhook to be told")
 
-    assert failed.state.name == "Failed"
-    assert "data.source.path" in failed.state.message
-    assert (told["recipe"], told["flow_run"]) == ("tickets", str(first.id))
+    assert (told["recipe"], told["flow_run"]) == ("tickets", str(failed.id))
 
 
 def reaction_seconds(place: Place, retrain: FlowRun) -> float:
