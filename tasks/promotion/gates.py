@@ -82,7 +82,8 @@ def should_promote(
     """
     level = confidence_at_look(policy.alpha, look)
     rivals = [_gain_gate("gain over cheaper options", candidate, card, rows, policy, level) for card in cheaper]
-    compared = _slice_comparisons(candidate, cheaper, champion, rows=rows, verdict=verdict, policy=policy)
+    reference = champion or next((card for card in cheaper if card.name == verdict.best_cheaper), None)
+    compared = _slice_comparisons(candidate, reference, rows=rows, policy=policy)
     gates = (
         *rivals,
         _champion_gate(candidate, champion, rows, policy, level),
@@ -104,7 +105,7 @@ def should_promote(
         look=look,
         alpha_spent=alpha_at_look(policy.alpha, look),
         slices=compared,
-        looks_worse=_looks_worse(compared),
+        looks_worse=_looks_worse(compared, reference.name) if reference else "",
     )
 
 
@@ -121,9 +122,9 @@ def _gain_gate(
     gain = compare(candidate, other, rows=rows, confidence=level)
     passed = gain.surely_above(policy.min_gain)
     reason = (
-        f"over {other.name} {100 * gain.difference:.1f} points; the lowest that the data allow is "
-        f"{100 * gain.low:.1f} (with {50 * (1 + level):.6g}% certainty, {gain.method}), "
-        f"and more than {100 * policy.min_gain:g} is wanted"
+        f"over {other.name} {100 * gain.difference:.1f} points, surely at least "
+        f"{100 * gain.low:.1f} ({gain.method}, one-sided {50 * (1 + level):.6g}%); "
+        f"more than {100 * policy.min_gain:g} is wanted"
     )
     if not passed and gain.low > policy.min_gain:
         reason += f", and the {gain.test} test does not confirm it (p = {gain.p_value:.2g})"
@@ -148,15 +149,8 @@ def _score_gate(candidate: Scorecard, policy: Promotion) -> GateOutcome:
 
 
 def _slice_comparisons(
-    candidate: Scorecard,
-    cheaper: Sequence[Scorecard],
-    champion: Scorecard | None,
-    *,
-    rows: EvaluationRows,
-    verdict: Verdict,
-    policy: Promotion,
+    candidate: Scorecard, reference: Scorecard | None, *, rows: EvaluationRows, policy: Promotion
 ) -> tuple[SliceComparison, ...]:
-    reference = champion or next((card for card in cheaper if card.name == verdict.best_cheaper), None)
     if reference is None:
         return ()
     return compare_slices(
@@ -186,14 +180,14 @@ def _slice_gate(compared: Sequence[SliceComparison], policy: Promotion) -> GateO
     )
 
 
-def _looks_worse(compared: Sequence[SliceComparison]) -> str:
+def _looks_worse(compared: Sequence[SliceComparison], reference: str) -> str:
     worst = worst_looking(compared)
     if worst is None:
         return ""
     alone = worst.groups == worst.n
     of = "" if alone else f" of {worst.groups} group{'s' if worst.groups > 1 else ''}"
     return (
-        f"{worst.slice} {worst.value!r}, {-100 * worst.difference:.1f} points below; "
+        f"{worst.slice} {worst.value!r}, {-100 * worst.difference:.1f} points below {reference}; "
         f"too few {'records' if alone else 'groups'} to be sure: {worst.n} records{of}"
     )
 

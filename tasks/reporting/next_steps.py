@@ -70,8 +70,8 @@ def _how(summary: RunSummary) -> str:
     answers = f"Its answers to the test records are in MLflow, run `test/{name}`."
     if kind == "classical":
         return (
-            "It is TF-IDF with a linear support vector classifier (scikit-learn), trained in seconds "
-            f"(tasks/baselines/classical_classifier.py); Burnish does not register it. {answers}"
+            "It needs no language model: TF-IDF with a linear classifier for closed labels, the completion of the most "
+            f"similar training record for free text (tasks/baselines/). Burnish registers fine-tunes only. {answers}"
         )
     return (
         f"It needs no training: the base model with the recipe's template and the examples it is named after. {answers}"

@@ -156,7 +156,7 @@ def test_a_large_loss_that_is_not_sure_is_told():
     )  # fmt: skip
 
     assert decision.looks_worse == (
-        "site 'north', 60.0 points below; too few groups to be sure: 100 records of 1 group"
+        "site 'north', 60.0 points below zero-shot; too few groups to be sure: 100 records of 1 group"
     )
 
 

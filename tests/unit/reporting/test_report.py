@@ -140,7 +140,7 @@ def test_what_does_not_pay_names_the_option_to_use() -> None:
 
     text = next_step(replace(unsure(), verdict=verdict))
 
-    assert text.startswith("Use classical. It is TF-IDF")
+    assert text.startswith("Use classical. It needs no language model")
 
 
 def test_what_pays_but_was_refused_names_the_gates() -> None:
