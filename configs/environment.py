@@ -42,6 +42,7 @@ _DEFAULTS = {
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
     "TRANSFORMERS_VERBOSITY": "error",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # transformers' bar of loaded weights too
     "GIT_PYTHON_REFRESH": "quiet",
 }
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from configs.errors import RecipeError
-from configs.schema import Recipe
+from configs.schema import NAME_IN_WORDS, NAME_PATTERN, Recipe
 
 SHIPPED = Path(__file__).parent
 """The folder of the recipes that come with Burnish."""
@@ -45,7 +45,7 @@ def parse_recipe(document: Any, *, source: str) -> Recipe:
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        problems = [_describe(problem) for problem in error.errors(include_url=False, include_context=False)]
+        problems = [_describe(problem) for problem in error.errors(include_url=False)]
         lines = "\n".join(f"  {problem}" for problem in problems)
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise RecipeError(f"{source}: {count} in the recipe\n{lines}") from error
@@ -156,6 +156,8 @@ def _describe(problem: Any) -> str:
         return f"{key}: unknown key{_suggestion(problem['loc'])}"
     if problem["type"] == "missing":
         return f"{key}: required, but not given"
+    if problem["type"] == "string_pattern_mismatch" and problem["ctx"]["pattern"] == NAME_PATTERN:
+        return f"{key}: {NAME_IN_WORDS}, got {_shown(found)}"
     message = str(problem["msg"]).removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     if problem["type"] == "value_error":

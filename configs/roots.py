@@ -33,6 +33,15 @@ def recipe_reference(given: str) -> str:
     return path.stem if path.suffix in (".yaml", ".yml") else given
 
 
+def recipe_argument(given: str) -> str:
+    """Return how a command may name a recipe from any folder: its absolute path, or the name of a shipped one."""
+    path = Path(given)
+    found = path if path.is_file() else _recipes(configured_roots()).get(given)
+    if found is None or found.resolve().parent == SHIPPED.resolve():
+        return given if found is None else found.stem
+    return str(found.absolute())
+
+
 def resolve_recipe(request: RecipeRequest, *, confined: bool) -> tuple[Recipe, Path]:
     """Read the request's recipe, with its overrides; return it with its project root.
 

@@ -6,11 +6,14 @@ Every model is frozen and refuses unknown keys; the docstring under a field says
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+NAME_IN_WORDS = "a name has lower-case letters, digits, - and _, begins with a letter or digit, and is at most 63 long"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """A name that may become a path segment, an MLflow experiment and a registered model."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -298,7 +301,9 @@ class Search(Section):
     def _known_fields(self) -> Self:
         for key, values in self.space.items():
             if key not in SEARCHABLE:
-                raise ValueError(f"space.{key} is not a training field; allowed: {', '.join(sorted(SEARCHABLE))}")
+                close = difflib.get_close_matches(key, SEARCHABLE, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(sorted(SEARCHABLE))}"
+                raise ValueError(f"space.{key} is not a training field that can be searched; {hint}")
             ends = values.choices if isinstance(values, Choices) else (values.low, values.high)
             for end in ends:
                 value = _as_field_type(key, end)

@@ -206,6 +206,18 @@ def _refuse_password(name: str, url: str) -> None:
     raise ServerError(f"{name} must not hold a password, since addresses are shown; set {instead[name]} instead")
 
 
+def check_home(settings: Settings) -> None:
+    """Refuse a home that isn't there, for commands that only read; a server elsewhere needs none.
+
+    Raises:
+        RecipeError: it isn't there, so its path is mistyped, or nothing was run in it yet.
+    """
+    if settings.tracking_uri.startswith("sqlite:") and not settings.home.is_dir():
+        raise RecipeError(
+            f"no Burnish home at {settings.home}; correct BURNISH_HOME, or run `burnish finetune --recipe FILE` first"
+        )
+
+
 def _training_slots(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= 64:
         raise RecipeError(f"BURNISH_TRAINING_SLOTS must be a whole number from 1 to 64, got {text!r}")

@@ -30,7 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     remember_interrupts()
     os.umask(0o077)  # the libraries write private data too
     overridden = set_private_switches()  # before any library is imported: Prefect reads its switches then
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if "command" not in options:
+        parser.print_help()
+        return 0
     options.overridden_switches = overridden
     _log_to_terminal(debug=options.debug)
     try:
@@ -55,9 +59,11 @@ def _finetune(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from configs.requests import FinetuneRequest
+    from flows.check import check
     from tasks.tracking.prefect_server import run_tags
 
-    recipe, settings, _ = _load(options)
+    recipe, settings, root = _load(options)
+    check(recipe, root)
     request = FinetuneRequest(recipe=str(options.recipe), overrides=tuple(options.overrides))
     _show_terms(recipe)
     with _prefect_server(settings):
@@ -79,9 +85,11 @@ def _retrain(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from configs.requests import RetrainRequest
+    from flows.check import check
     from tasks.tracking.prefect_server import run_tags
 
-    recipe, settings, _ = _load(options)
+    recipe, settings, root = _load(options)
+    check(recipe, root)
     request = RetrainRequest(
         recipe=str(options.recipe), overrides=tuple(options.overrides), force=options.force, reason=options.reason
     )
@@ -125,9 +133,11 @@ def _watch(options: argparse.Namespace) -> int:
 def _preview(options: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from flows.check import check
     from flows.preview import preview
 
     recipe, settings, root = _load(options)
+    check(recipe, root)
     preview(recipe, settings, root, count=options.count, console=Console())
     return 0
 
@@ -158,8 +168,11 @@ def _history(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from configs.errors import DataError
     from tasks.registry.predicting import predict
 
+    if not all(text.strip() for text in options.text):
+        raise DataError("there is nothing to answer: a text is empty; give one that says something")
     _, settings = _existing(options)
     for output in predict(settings, options.model, options.text):
         print(printable(output) if sys.stdout.isatty() else output)
@@ -210,7 +223,7 @@ def _down(options: argparse.Namespace) -> int:
     from tasks.servers.down import bring_down
 
     _, settings = _existing(options, must_exist=False, use_servers=False)
-    count = bring_down(settings.home)
+    count = bring_down(settings.home) if settings.home.exists() else 0
     print(f"stopped, {count} processes ended" if count else "nothing was running")
     return 0
 
@@ -286,10 +299,13 @@ def _existing(
     options: argparse.Namespace, *, must_exist: bool = True, use_servers: bool = True
 ) -> tuple[Path, Settings]:
     """Settings of the installation at hand: BURNISH_HOME, or the nearest `.burnish` at or above this folder."""
-    from configs.settings import nearest_project_root
+    from configs.settings import check_home, nearest_project_root
 
     root = nearest_project_root(Path.cwd(), must_exist=must_exist)
-    return root, _settings(root, use_servers=use_servers)
+    settings = _settings(root, use_servers=use_servers)
+    if must_exist:
+        check_home(settings)
+    return root, settings
 
 
 def _settings(root: Path, *, use_servers: bool = True) -> Settings:
@@ -352,10 +368,22 @@ def _log_to_terminal(*, debug: bool) -> None:
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
 
 
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        """Print it and end."""
+        from importlib.metadata import version
+
+        print(f"burnish {version('burnish')}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="burnish", description="Does fine-tuning pay? Train it, prove it, use it.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version of Burnish")
     parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    commands = parser.add_subparsers(metavar="command")
 
     def add(name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from prefect import flow, tags
 
-from configs.requests import FinetuneRequest, Stage
+from configs.requests import FinetuneRequest, RecipeRequest, Stage
 from configs.schema import Recipe
 from configs.settings import settings_from
 from flows.baseline import baseline
@@ -44,7 +44,7 @@ def finetune(request: FinetuneRequest, until: Stage | None = None) -> RunSummary
     patient = came_through_prefect()
     with recipe_held(recipe, project_root, patient=patient), recipe_at_work(recipe, project_root) as (run, base):
         stages = run_stages(run, base, until=until)
-        return conclude(run, base, stages) if until is None else None
+        return conclude(run, base, stages, request=request) if until is None else None
 
 
 @contextmanager
@@ -88,9 +88,9 @@ def run_stages(
     return records
 
 
-def conclude(run: RecipeRun, base: str, stages: list[StageRecord]) -> RunSummary:
+def conclude(run: RecipeRun, base: str, stages: list[StageRecord], *, request: RecipeRequest) -> RunSummary:
     """Report on all the stages, and remember what was trained."""
-    summary = write_report(run, stages)
+    summary = write_report(run, stages, request)
     remember_trained(run, base, stages)
     return summary
 

@@ -13,21 +13,20 @@ if TYPE_CHECKING:
 
 
 def preview(recipe: Recipe, settings: Settings, project_root: Path, *, count: int, console: Console) -> None:
-    """Print the first `count` training records as the model will see them."""
+    """Print `count` training records, of as many completions as there are, as the model will see them."""
     from rich.text import Text
 
     from tasks.data.mapping import to_records
     from tasks.data.preview import preview as rendered_previews
+    from tasks.data.preview import varied
     from tasks.data.sources import load_rows
     from tasks.data.splitting import assign_splits
-    from tasks.data.templates import check_template
     from tasks.models.base_models import import_base
     from tasks.models.tokenizer import load_tokenizer
     from tasks.tracking.shown_text import printable
 
-    check_template(recipe.template, recipe.data.columns)
     records = assign_splits(to_records(load_rows(recipe.data, project_root), recipe.data), recipe.data)
-    train = [record for record in records if record.split == "train"][:count]
+    train = varied([record for record in records if record.split == "train"], count)
     base = import_base(recipe.base, bases=settings.bases, project_root=project_root)
     tokenizer = load_tokenizer(settings.bases / base)
     for shown in rendered_previews(train, recipe.template, tokenizer, recipe.template.max_tokens):

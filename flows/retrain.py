@@ -34,7 +34,7 @@ def retrain(request: RetrainRequest) -> State[RunSummary | None]:
             decision = decide_retrain(recipe, project_root, request)
             if not decision.go:
                 return Completed(name="Skipped", message=decision.sentence)
-            stages, summary = _train_again(recipe, project_root, decision)
+            stages, summary = _train_again(recipe, project_root, decision, request)
     except LeaseHeld as held:
         if request.force:
             raise
@@ -48,7 +48,7 @@ def _comes_only_once(request: RetrainRequest) -> bool:
 
 
 def _train_again(
-    recipe: Recipe, project_root: Path, decision: RetrainDecision
+    recipe: Recipe, project_root: Path, decision: RetrainDecision, request: RetrainRequest
 ) -> tuple[Sequence[StageRecord], RunSummary]:
     with recipe_at_work(recipe, project_root) as (run, base):
         begin_retrain(run, decision)
@@ -56,7 +56,7 @@ def _train_again(
             find_warm_start(run)
         stages = run_stages(run, base, after={"validate": lambda checked: compare_data(run, checked)})
         compare_slices(run, stages)
-        return stages, conclude(run, base, stages)
+        return stages, conclude(run, base, stages, request=request)
 
 
 def _final_state(stages: Sequence[StageRecord], summary: RunSummary) -> State[RunSummary | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,6 +34,16 @@ class Preview:
     prompt_tokens: int
     trained_tokens: int
     truncated: bool
+
+
+def varied(records: Sequence[Record], count: int) -> list[Record]:
+    """The first `count` records if each other completion comes before one that was shown; in source order."""
+    seen: Counter[str] = Counter()
+    rounds = []
+    for position, record in enumerate(records):
+        rounds.append((seen[record.completion], position))
+        seen[record.completion] += 1
+    return [records[position] for position in sorted(position for _, position in sorted(rounds)[:count])]
 
 
 def preview(

@@ -53,8 +53,9 @@ def resolve_labels(
     if labels is None:
         return None
     if labels == "infer":
-        resolved = tuple(sorted({record.completion for record in records if record.split == "train"}))
-        where = "data.labels: infer found"
+        training = [record.completion for record in records if record.split == "train"]
+        resolved = tuple(sorted(set(training)))
+        where = f"data.labels: infer, in {len(training)} training record{'s' if len(training) != 1 else ''}, found"
     else:
         resolved, where = labels, "data.labels lists"
     repeated = [label for label, count in Counter(resolved).items() if count > 1]
@@ -62,8 +63,8 @@ def resolve_labels(
         raise DataError(f"{where} {repeated[0]!r} more than once; list each label once")
     if len(resolved) < 2:
         raise DataError(
-            f"{where} {len(resolved)} label(s), and a closed label set needs at least 2; check the column named by "
-            "data.columns.completion, or leave data.labels out for open generation"
+            f"{where} {len(resolved)} label(s), and a closed label set needs at least 2; bring more records, check the "
+            "column named by data.columns.completion, or leave data.labels out for open generation"
         )
     return resolved
 

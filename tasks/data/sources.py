@@ -71,6 +71,20 @@ def source_digest(data: Data, project_root: Path, *, digest_file: Callable[[Path
     return digest_of({"kind": "file", "files": files})
 
 
+def check_source(data: Data, project_root: Path) -> None:
+    """Check what costs nothing: that the files are there and of a known format, that the entry point is installed.
+
+    Raises:
+        DataError: a file is missing, empty or of an unknown ending.
+        RecipeError: the entry point isn't installed.
+    """
+    if isinstance(data.source, EntryPointSource):
+        _entry_point(data.source)
+        return
+    for _, key, given in _files(data.source):
+        file_format(checked_path(project_root / given, key=key), data.source.format, key=key)
+
+
 def source_files(data: Data, project_root: Path) -> tuple[Path, ...]:
     """The files that the rows are read from; none of an entry point.
 

@@ -20,12 +20,9 @@ def check_templates(run: RecipeRun) -> None:
     Raises:
         RecipeError: names the template and what is allowed.
     """
-    from tasks.data.templates import check_template
+    from tasks.data import templates
 
-    columns = run.recipe.data.columns
-    check_template(run.recipe.template, columns)
-    for name, template in run.recipe.baseline.templates.items():
-        check_template(template, columns, where=f"baseline.templates.{name}")
+    templates.check_templates(run.recipe)
 
 
 @task(name="identify the source")

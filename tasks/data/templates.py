@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from configs.errors import RecipeError
-from configs.schema import Columns, Template
+from configs.schema import Columns, Recipe, Template
 from tasks.data.chat import render_chat
 from tasks.data.records import Record
 from tasks.data.rendered import Rendered, joined
@@ -15,7 +15,7 @@ from tasks.data.sandbox import check_source, render_pieces
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Rendered", "check_template", "render"]
+__all__ = ["Rendered", "check_template", "check_templates", "render"]
 
 
 def check_template(template: Template, columns: Columns, *, where: str = "template") -> None:
@@ -29,6 +29,17 @@ def check_template(template: Template, columns: Columns, *, where: str = "templa
     variables = {"prompt", *columns.metadata}
     check_source(template.prompt, variables, where=f"{where}.prompt")
     check_source(template.completion, variables | {"completion"}, where=f"{where}.completion")
+
+
+def check_templates(recipe: Recipe) -> None:
+    """Check the recipe's template and the other wordings of its baseline.
+
+    Raises:
+        RecipeError: as `check_template`.
+    """
+    check_template(recipe.template, recipe.data.columns)
+    for name, template in recipe.baseline.templates.items():
+        check_template(template, recipe.data.columns, where=f"baseline.templates.{name}")
 
 
 def render(

@@ -29,6 +29,8 @@ class SliceRow:
     """`label`, `length`, or a metadata column."""
     value: str
     n: int
+    groups: int
+    """Groups that its records belong to."""
     estimate: Estimate
 
 
@@ -47,6 +49,8 @@ class Scorecard:
     macro_f1: float | None
     """Mean F1 over the labels, without an interval; None without a closed label set."""
     n: int
+    groups: int
+    """Groups that the test records belong to; `n` where each stands alone."""
     slices: tuple[SliceRow, ...]
     latency_p50_seconds: float | None
     """At batch 1; None where it was not measured."""
@@ -113,6 +117,7 @@ def make_scorecard(
         secondary=estimates,
         macro_f1=macro_f1(outputs, references) if labels is not None else None,
         n=len(records),
+        groups=len(set(rows.groups)),
         slices=_slice_rows(scores[evaluation.metric], rows, evaluation, seed),
         latency_p50_seconds=float(np.quantile(latencies, 0.5)) if latencies else None,
         latency_p95_seconds=float(np.quantile(latencies, 0.95)) if latencies else None,
@@ -160,6 +165,7 @@ def _slice_rows(scores: Floats, rows: EvaluationRows, evaluation: Evaluation, se
             slice=part.slice,
             value=part.value,
             n=len(part.rows),
+            groups=part.groups_among(rows.groups),
             estimate=_estimate(
                 scores[list(part.rows)], [rows.groups[row] for row in part.rows], evaluation.metric, evaluation, seed
             ),

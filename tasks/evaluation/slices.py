@@ -18,6 +18,7 @@ SLICE_CONFIDENCE = 0.95
 
 _NOT_GIVEN = "(none)"
 _LENGTH_BINS = 3
+_NOTABLE_LOSS = 0.1
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class Slice:
     value: str
     rows: tuple[int, ...]
     """Positions in `EvaluationRows.record_ids`."""
+
+    def groups_among(self, groups: Sequence[str]) -> int:
+        """How many groups the rows belong to, given the group of every row of the evaluation."""
+        return len({groups[row] for row in self.rows})
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class SliceComparison:
     slice: str
     value: str
     n: int
+    groups: int
+    """Groups that its records belong to: with few of them even a large loss is not sure."""
     difference: float
     """Candidate minus reference."""
     p_value: float | None
@@ -93,12 +100,20 @@ def compare_slices(
             slice=part.slice,
             value=part.value,
             n=len(part.rows),
+            groups=part.groups_among(rows.groups),
             difference=float((first - second)[list(part.rows)].mean()),
             p_value=p_values[index],
             blocks=index in blocking,
         )
         for index, part in enumerate(rows.slices)
     )
+
+
+def worst_looking(compared: Sequence[SliceComparison]) -> SliceComparison | None:
+    """The tested slice with the largest loss that is too large to pass over in silence though it is not sure."""
+    unsure = [item for item in compared if item.p_value is not None and not item.blocks]
+    worst = min(unsure, key=lambda item: item.difference, default=None)
+    return worst if worst is not None and worst.difference <= -_NOTABLE_LOSS else None
 
 
 def _p_value(part: Slice, first: Floats, second: Floats, rows: EvaluationRows, max_loss: float) -> float:

@@ -183,7 +183,9 @@ def _sentence(candidate: Scorecard, rival: _Rival, promotion: Promotion, economi
         return f"Fine-tuning pays: {facts}."
     if rival.kind == "does_not_pay":
         return f"Fine-tuning does not pay: {facts}; use {rival.card.name}."
-    outlook = f"about {_rounded(more):,} more test records would tell" if more else "too close for more data to tell"
+    outlook = (
+        f"about {rounded_records(more):,} more test records would tell" if more else "too close for more data to tell"
+    )
     return f"It can't be told yet whether fine-tuning pays: {facts}; {outlook}."
 
 
@@ -210,7 +212,7 @@ def _money(amount: float, economics: Economics) -> str:
     return f"{round(amount):,} {economics.currency}"
 
 
-def _rounded(records: int) -> int:
-    """To two figures: the number is a rough one."""
+def rounded_records(records: int) -> int:
+    """A number of records to two figures: it is a rough one."""
     digits = len(str(records)) - 2
     return round(records, -digits) if digits > 0 else records

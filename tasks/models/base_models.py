@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from configs.errors import BaseModelError, StorageError
+from configs.errors import BaseModelError
 from configs.schema import BaseSource, FolderBase, PackageBase, TinyBase
 from tasks.models.child_process import child_environment, python_command
 from tasks.models.packaged_base import assemble_gguf, package_notice, package_version
-from tasks.models.safety import MODEL_FILES, check_model_folder
+from tasks.models.safety import MODEL_FILES, check_is_folder, check_model_folder
 from tasks.models.tiny_base import CHAT_TEMPLATE, TRAINING_TEXT
 from tasks.storage.durable import (
     MANIFEST,
@@ -24,6 +24,7 @@ from tasks.storage.durable import (
     is_valid_directory,
     make_private_directory,
     new_directory,
+    storage_error,
     write_json,
 )
 from tasks.storage.processes import spawn, stop
@@ -81,6 +82,16 @@ def verify_base(bases: Path, digest: str) -> None:
         raise BaseModelError(f"the base model in {directory} is damaged; delete that folder and run again")
 
 
+def check_source_exists(source: BaseSource, *, project_root: Path) -> None:
+    """Check what costs nothing: that the user's own model folder is there.
+
+    Raises:
+        BaseModelError: it isn't.
+    """
+    if isinstance(source, FolderBase):
+        check_is_folder(_folder(source, project_root))
+
+
 def license_notice(source: BaseSource) -> str | None:
     """The terms to show before a packaged base is downloaded or used; None for tiny models and the user's own."""
     return package_notice(source.package) if isinstance(source, PackageBase) else None
@@ -127,9 +138,7 @@ def _staging(bases: Path) -> Iterator[Path]:
     try:
         directory = Path(tempfile.mkdtemp(prefix=".tmp-import-", dir=bases))
     except OSError as error:
-        raise StorageError(
-            f"can't write in {bases}: {error.strerror}; free some space, or set BURNISH_HOME to a writable folder"
-        ) from error
+        raise storage_error("write in", bases, error) from error
     try:
         yield directory
     finally:

@@ -30,13 +30,22 @@ def check_model_folder(path: Path) -> None:
         BaseModelError: it is missing, incomplete, damaged, holds pickles or wants to run code, points outside
             itself, is no causal language model, or its tokenizer and weights don't fit.
     """
-    if not path.is_dir():
-        raise BaseModelError(f"the model folder {path} {'is a file' if path.exists() else 'does not exist'}; {_LAYOUT}")
+    check_is_folder(path)
     _check_entries(path)
     config = _read_object(path, "config.json")
     _check_config(path, config)
     shapes = _weight_shapes(path)
     _check_tokenizer_fits(path, shapes)
+
+
+def check_is_folder(path: Path) -> None:
+    """Refuse a path that is no folder: all that can be said of a base model without reading it.
+
+    Raises:
+        BaseModelError: it is missing, or a file.
+    """
+    if not path.is_dir():
+        raise BaseModelError(f"the model folder {path} {'is a file' if path.exists() else 'does not exist'}; {_LAYOUT}")
 
 
 _LAYOUT = "a base model is a folder with config.json, model.safetensors and tokenizer.json"

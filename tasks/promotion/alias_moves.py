@@ -22,7 +22,14 @@ from tasks.registry.history import (
     record_intent,
     record_outcome,
 )
-from tasks.registry.mlflow_versions import REJECTED, aliases_of, get_version, set_alias, version_exists
+from tasks.registry.mlflow_versions import (
+    REJECTED,
+    aliases_of,
+    get_version,
+    set_alias,
+    version_exists,
+    versions_in_words,
+)
 from tasks.storage.faults import reach
 from tasks.storage.locks import Lock
 
@@ -86,8 +93,8 @@ def rollback(tracker: Tracker, name: str, *, actor: str, reason: str) -> Move:
         previous, champion = aliases.get(PREVIOUS), aliases.get(CHAMPION)
         if previous is None:
             raise RegistryError(
-                f"model {name!r} has no alias {PREVIOUS!r} to roll back to; `burnish history {name}` shows "
-                "its versions, `burnish promote` moves one"
+                f"model {name!r} has no alias {PREVIOUS!r} to roll back to, since no champion was replaced yet; it has "
+                f"{versions_in_words(tracker, name)}; `burnish promote {name}/VERSION` makes one the champion"
             )
         changes = [AliasChange(PREVIOUS, previous, champion), AliasChange(CHAMPION, champion, previous)]
         lock.check()

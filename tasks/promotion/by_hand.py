@@ -23,11 +23,15 @@ def promote_by_hand(settings: Settings, reference: str, *, reason: str, actor: s
     Raises:
         RegistryError: no reason, no such version, or one that was rejected by the parity check.
     """
-    from tasks.promotion.alias_moves import CHAMPION, move_alias, unreviewed
-    from tasks.registry.mlflow_versions import aliases_of, resolve_version
+    from tasks.promotion.alias_moves import CHAMPION, CLEARED, DECISION, move_alias, unreviewed
+    from tasks.registry.mlflow_versions import aliases_of, require_model, resolve_version, versions_in_words
 
     _require(reason)
     tracker = tracker_at(settings)
+    if "/" not in reference and "@" not in reference:
+        require_model(tracker, reference)
+        has = versions_in_words(tracker, reference)
+        raise RegistryError(f"say which version becomes champion, as {reference}/VERSION; {reference!r} has {has}")
     version = resolve_version(tracker, reference)
     beaten = aliases_of(tracker, version.name).get("champion")
     if beaten == version.version and CHAMPION not in unreviewed(tracker, version.name):
@@ -38,7 +42,9 @@ def promote_by_hand(settings: Settings, reference: str, *, reason: str, actor: s
         actor=actor or getpass.getuser(), reason=reason, decision=f"by hand {uuid.uuid4().hex[:8]}",
     )  # fmt: skip
     announce_move(version.name, move)
-    return move.sentence()
+    if version.tags.get(DECISION, CLEARED) == CLEARED:
+        return move.sentence()
+    return f"{move.sentence()}\nIt had been refused: {version.tags.get('burnish.reasons', 'no reasons on record')}"
 
 
 def rollback_by_hand(settings: Settings, name: str, *, reason: str, actor: str | None = None) -> str:
@@ -54,9 +60,12 @@ def rollback_by_hand(settings: Settings, name: str, *, reason: str, actor: str |
         RegistryError: no reason, or nothing to go back to.
     """
     from tasks.promotion.alias_moves import rollback
+    from tasks.registry.mlflow_versions import require_model
 
     _require(reason)
-    move = rollback(tracker_at(settings), name, actor=actor or getpass.getuser(), reason=reason)
+    tracker = tracker_at(settings)
+    require_model(tracker, name)
+    move = rollback(tracker, name, actor=actor or getpass.getuser(), reason=reason)
     announce_move(name, move)
     return move.sentence()
 
@@ -81,11 +90,10 @@ def history_lines(settings: Settings, name: str) -> list[str]:
         RegistryError: there is no such model.
     """
     from tasks.promotion.alias_moves import alias_history
-    from tasks.registry.mlflow_versions import model_exists
+    from tasks.registry.mlflow_versions import require_model
 
     tracker = tracker_at(settings)
-    if not model_exists(tracker, name):
-        raise RegistryError(f"no registered model {name!r}; `burnish finetune` registers one under its recipe's name")
+    require_model(tracker, name)
     moves = alias_history(tracker, name)
     return [move.sentence() for move in moves] or [f"no alias of {name} was moved yet"]
 

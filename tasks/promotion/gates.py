@@ -9,8 +9,8 @@ from typing import Literal
 from configs.schema import Promotion
 from tasks.evaluation.comparison import compare
 from tasks.evaluation.scorecards import Scorecard
-from tasks.evaluation.slices import EvaluationRows, SliceComparison, compare_slices
-from tasks.evaluation.verdict import Verdict
+from tasks.evaluation.slices import EvaluationRows, SliceComparison, compare_slices, worst_looking
+from tasks.evaluation.verdict import Verdict, VerdictKind
 from tasks.metrics.looks import alpha_at_look, confidence_at_look
 
 
@@ -42,6 +42,8 @@ class Decision:
     """One-sided level that this look spent."""
     slices: tuple[SliceComparison, ...]
     """The candidate against the champion, else against the best cheaper option."""
+    looks_worse: str
+    """The slice with a large loss that is not sure, in words; empty where there is none."""
 
 
 def should_promote(
@@ -80,12 +82,13 @@ def should_promote(
     """
     level = confidence_at_look(policy.alpha, look)
     rivals = [_gain_gate("gain over cheaper options", candidate, card, rows, policy, level) for card in cheaper]
-    compared = _slice_comparisons(candidate, cheaper, champion, rows=rows, verdict=verdict, policy=policy)
+    reference = champion or next((card for card in cheaper if card.name == verdict.best_cheaper), None)
+    compared = _slice_comparisons(candidate, reference, rows=rows, policy=policy)
     gates = (
         *rivals,
         _champion_gate(candidate, champion, rows, policy, level),
         _score_gate(candidate, policy),
-        GateOutcome("pays", verdict.kind == "pays", verdict.sentence),
+        GateOutcome("pays", verdict.kind == "pays", _VERDICTS[verdict.kind]),
         _slice_gate(compared, policy),
         _latency_gate(candidate, policy),
         _cost_gate(candidate, policy, currency),
@@ -102,7 +105,15 @@ def should_promote(
         look=look,
         alpha_spent=alpha_at_look(policy.alpha, look),
         slices=compared,
+        looks_worse=_looks_worse(compared, reference.name) if reference else "",
     )
+
+
+_VERDICTS: dict[VerdictKind, str] = {
+    "pays": "the verdict is that fine-tuning pays",
+    "does_not_pay": "the verdict is that fine-tuning does not pay",
+    "cannot_tell": "the verdict is that one can't tell yet",
+}
 
 
 def _gain_gate(
@@ -111,8 +122,9 @@ def _gain_gate(
     gain = compare(candidate, other, rows=rows, confidence=level)
     passed = gain.surely_above(policy.min_gain)
     reason = (
-        f"over {other.name} {100 * gain.difference:.1f} points, surely more than {100 * gain.low:.1f} "
-        f"({gain.method}, one-sided {50 * (1 + level):.6g}%); more than {100 * policy.min_gain:g} is wanted"
+        f"over {other.name} {100 * gain.difference:.1f} points, surely at least "
+        f"{100 * gain.low:.1f} ({gain.method}, one-sided {50 * (1 + level):.6g}%); "
+        f"more than {100 * policy.min_gain:g} is wanted"
     )
     if not passed and gain.low > policy.min_gain:
         reason += f", and the {gain.test} test does not confirm it (p = {gain.p_value:.2g})"
@@ -137,15 +149,8 @@ def _score_gate(candidate: Scorecard, policy: Promotion) -> GateOutcome:
 
 
 def _slice_comparisons(
-    candidate: Scorecard,
-    cheaper: Sequence[Scorecard],
-    champion: Scorecard | None,
-    *,
-    rows: EvaluationRows,
-    verdict: Verdict,
-    policy: Promotion,
+    candidate: Scorecard, reference: Scorecard | None, *, rows: EvaluationRows, policy: Promotion
 ) -> tuple[SliceComparison, ...]:
-    reference = champion or next((card for card in cheaper if card.name == verdict.best_cheaper), None)
     if reference is None:
         return ()
     return compare_slices(
@@ -175,6 +180,18 @@ def _slice_gate(compared: Sequence[SliceComparison], policy: Promotion) -> GateO
     )
 
 
+def _looks_worse(compared: Sequence[SliceComparison], reference: str) -> str:
+    worst = worst_looking(compared)
+    if worst is None:
+        return ""
+    alone = worst.groups == worst.n
+    of = "" if alone else f" of {worst.groups} group{'s' if worst.groups > 1 else ''}"
+    return (
+        f"{worst.slice} {worst.value!r}, {-100 * worst.difference:.1f} points below {reference}; "
+        f"too few {'records' if alone else 'groups'} to be sure: {worst.n} records{of}"
+    )
+
+
 def _latency_gate(candidate: Scorecard, policy: Promotion) -> GateOutcome:
     found, limit = candidate.latency_p95_seconds, policy.max_latency_p95_seconds
     if limit is None:
@@ -193,4 +210,5 @@ def _cost_gate(candidate: Scorecard, policy: Promotion, currency: str) -> GateOu
 
 
 def _validation_gate(stop_failures: int) -> GateOutcome:
-    return GateOutcome("data", stop_failures == 0, f"{stop_failures} rules that stop the flow failed")
+    count = {0: "no rule", 1: "one rule"}.get(stop_failures, f"{stop_failures} rules")
+    return GateOutcome("data", stop_failures == 0, f"{count} with on_failure: stop failed")

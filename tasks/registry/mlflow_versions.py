@@ -35,6 +35,7 @@ SNAPSHOT = "burnish.snapshot"
 _REFERENCE = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9_-]{0,62})(@(?P<alias>[A-Za-z0-9_-]{1,255})|/(?P<version>[0-9]{1,9}))?"
 )
+_MOST_VERSIONS_SHOWN = 10
 _MISSING = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
 _DENIED = ErrorCode.Name(PERMISSION_DENIED)
 _EXISTS = ErrorCode.Name(RESOURCE_ALREADY_EXISTS)
@@ -148,9 +149,8 @@ def get_version(tracker: Tracker, name: str, *, version: str) -> ModelVersion:
         RegistryError: it isn't there.
     """
     if not version_exists(tracker, name, version=version):
-        raise RegistryError(
-            f"model {name!r} has no version {version!r}; `burnish history {name}` lists what it has had"
-        )
+        require_model(tracker, name)
+        raise RegistryError(f"model {name!r} has no version {version!r}; it has {versions_in_words(tracker, name)}")
     with tracker.explained(f"read version {version} of {name!r}"):
         found = tracker.client.get_model_version(name, version)
     aliases = tuple(sorted(alias for alias, holder in aliases_of(tracker, name).items() if holder == version))
@@ -186,6 +186,7 @@ def resolve_version(tracker: Tracker, reference: str) -> ModelVersion:
     name, alias, version = match["name"], match["alias"] or "champion", match["version"]
     if version:
         return get_version(tracker, name, version=version)
+    require_model(tracker, name)
     aliases = aliases_of(tracker, name)
     if alias not in aliases:
         has = ", ".join(f"{known} (version {aliases[known]})" for known in sorted(aliases)) or "no alias at all"
@@ -202,6 +203,30 @@ def aliases_of(tracker: Tracker, name: str) -> dict[str, str]:
 def model_exists(tracker: Tracker, name: str) -> bool:
     """Whether there is a registered model of this name."""
     return _registered_model(tracker, name) is not None
+
+
+def require_model(tracker: Tracker, name: str) -> None:
+    """Refuse a name that no registered model has.
+
+    Raises:
+        RegistryError: there is no such model.
+    """
+    if not model_exists(tracker, name):
+        raise RegistryError(f"no registered model {name!r}; `burnish finetune` registers one under its recipe's name")
+
+
+def versions_in_words(tracker: Tracker, name: str) -> str:
+    """Return the newest versions of a model, each with its aliases, for a message."""
+    with tracker.explained(f"search the versions of {name!r}"):
+        found = tracker.client.search_model_versions(f"name = '{name}'")
+    numbers = sorted((int(version.version) for version in found), reverse=True)
+    holders = aliases_of(tracker, name)
+    shown = []
+    for number in numbers[:_MOST_VERSIONS_SHOWN]:
+        aliases = ", ".join(sorted(alias for alias, holder in holders.items() if holder == str(number)))
+        shown.append(f"{number} ({aliases})" if aliases else str(number))
+    older = f" and {len(numbers) - len(shown)} older" if len(numbers) > len(shown) else ""
+    return f"versions {', '.join(shown)}{older}" if shown else "no version"
 
 
 def own_models(tracker: Tracker) -> list[str]:

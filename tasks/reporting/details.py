@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from configs.schema import BaseSource, FolderBase, PackageBase
 
 Outputs = Mapping[str, Mapping[str, Any]]
 """Outputs of each stage, by name."""
@@ -18,6 +21,7 @@ def report_details(
     curves: Mapping[str, Sequence[tuple[int, float]]],
     table: Mapping[str, Any],
     lineage: Mapping[str, Any],
+    requests_per_month: int,
 ) -> dict[str, Any]:
     """Everything that only the report shows.
 
@@ -27,6 +31,7 @@ def report_details(
         curves: validation values by step, by trial name.
         table: the per-row outputs of all options: `columns` and `data`.
         lineage: names and digests, as rows.
+        requests_per_month: the recipe's load.
     """
     cards = outputs["evaluate"]["scorecards"]
     candidate = next(card for card in cards if card["kind"] == "candidate")
@@ -40,6 +45,7 @@ def report_details(
         "trials": trial_rows(outputs["search"]["study"], curves),
         "seed_note": seed_note(outputs["search"]["study"]),
         "option_costs": [_option_row(card) for card in cards],
+        "cost_note": cost_note(cards, requests_per_month),
         "interval_method": candidate["estimate"]["method"],
         "comparisons": list(comparisons),
         "gates": outputs["promote"]["decision"]["gates"],
@@ -77,6 +83,27 @@ def seed_note(study: Mapping[str, Any]) -> str:
     )
 
 
+def cost_note(cards: Sequence[Mapping[str, Any]], requests_per_month: int) -> str:
+    """What the cost per 1,000 requests is made of, and why a fast option need not be the cheaper one."""
+    text = (
+        f"Per 1,000: training, and the machines that {requests_per_month:,} requests a month need. "
+        "A machine is paid by the hour whether it is busy or not"
+    )
+    counts = {card["machines"] for card in cards}
+    if len(counts) > 1:
+        return f"{text}, so slow options that need more machines cost more."
+    (count,) = counts
+    needed = "one machine" if count == 1 else f"{count} machines"
+    return f"{text}: every option here needs {needed}, so a faster one is not cheaper at this load."
+
+
+def base_in_words(base: BaseSource) -> str:
+    """The base model as a person would name it."""
+    if isinstance(base, FolderBase):
+        return Path(base.path).name
+    return base.package if isinstance(base, PackageBase) else "a tiny random model"
+
+
 def _data_rows(outputs: Outputs) -> dict[str, Any]:
     counts, checked = outputs["validate"]["counts"], outputs["validate"]
     labels = checked["labels"]
@@ -92,7 +119,7 @@ def _data_rows(outputs: Outputs) -> dict[str, Any]:
 def _option_row(card: Mapping[str, Any]) -> dict[str, Any]:
     estimate = card["estimate"]
     return {
-        **{key: card[key] for key in ("name", "kind", "records_per_second", "cost_per_1000_requests")},
+        **{key: card[key] for key in ("name", "kind", "records_per_second", "machines", "cost_per_1000_requests")},
         **{key: estimate[key] for key in ("value", "low", "high")},
         "latency_p50": card["latency_p50_seconds"],
         "latency_p95": card["latency_p95_seconds"],
@@ -105,6 +132,7 @@ def _slice_rows(candidate: Mapping[str, Any], reference: Mapping[str, Any]) -> l
         {
             "slice": f"{row['slice']}: {row['value']}",
             "n": row["n"],
+            "groups": row["groups"],
             **{key: row["estimate"][key] for key in ("value", "low", "high")},
             "reference": beside.get((row["slice"], row["value"])),
         }

@@ -6,12 +6,17 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.reporting.next_steps import next_commands, next_step
 from tasks.reporting.plots import curves_plot, history_plot, options_plot
 from tasks.reporting.summary import RunSummary
 from tasks.tracking.shown_text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Template
+
+
+VERDICTS = {"pays": "fine-tuning pays", "does_not_pay": "fine-tuning does not pay", "cannot_tell": "can't tell yet"}
+"""The verdicts as shown, by their kind."""
 
 
 def render_report(summary: RunSummary) -> str:
@@ -24,7 +29,18 @@ def render_report(summary: RunSummary) -> str:
         "curves": Markup(curves_plot(trials)) if trials else "",
         "history": Markup(history_plot(trials)) if trials else "",
     }
-    return _template().render(summary=summary, details=summary.details, plots=plots)
+    rules = summary.details.get("validation", [])
+    return _template().render(
+        summary=summary,
+        details=summary.details,
+        plots=plots,
+        title=VERDICTS.get(str(summary.verdict.get("kind")), "no verdict yet"),
+        next_step=next_step(summary),
+        next_command=next_commands(summary)[0],
+        failed=[rule for rule in rules if rule["failed"]],
+        held=[rule for rule in rules if not rule["failed"]],
+        grouped=any(0 < row.groups < row.n for row in summary.options),
+    )
 
 
 @cache

@@ -20,12 +20,13 @@ _WIDTH_INCHES = 7.2
 def options_plot(options: Sequence[OptionRow]) -> str:
     """Every option's metric with its interval, best on top."""
     rows = sorted(options, key=lambda option: option.value)
-    figure, axes = _figure(height=0.7 + 0.36 * len(rows))
+    figure, axes = _figure(height=0.8 + 0.36 * len(rows))
     for position, row in enumerate(rows):
         colour = _COLOURS[row.kind]
         axes.plot([row.low, row.high], [position, position], color=colour, linewidth=2, solid_capstyle="round")
         axes.plot(row.value, position, "o", color=colour)
     axes.set_yticks(range(len(rows)), [_label(row.name) for row in rows])
+    axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlabel(rows[0].metric if rows else "metric")
     axes.grid(axis="x", alpha=0.3)
     return _svg(figure)
@@ -39,6 +40,7 @@ def curves_plot(trials: Sequence[Mapping[str, Any]]) -> str:
         if curve:
             steps, values = zip(*curve, strict=True)
             axes.plot(steps, values, "o-", markersize=3, linewidth=1.2, label=f"trial {trial['number']}")
+    axes.margins(x=0.03, y=0.12)
     axes.set_xlabel("optimizer step")
     axes.set_ylabel("validation metric")
     axes.grid(alpha=0.3)
@@ -49,6 +51,8 @@ def curves_plot(trials: Sequence[Mapping[str, Any]]) -> str:
 
 def history_plot(trials: Sequence[Mapping[str, Any]]) -> str:
     """The search: each trial's result and the best so far."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = _figure(height=2.4)
     done = [trial for trial in trials if trial.get("value") is not None]
     best: list[float] = []
@@ -60,6 +64,8 @@ def history_plot(trials: Sequence[Mapping[str, Any]]) -> str:
         if points:
             axes.plot(*zip(*points, strict=True), marker, color="#4a7a8c", label=state.lower())
     axes.step(numbers, best, where="post", color="#b4491f", linewidth=1, label="best so far")
+    axes.margins(x=0.06, y=0.15)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trial")
     axes.set_ylabel("validation metric")
     axes.grid(alpha=0.3)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from configs.errors import BurnishError
 from configs.settings import Settings
 from tasks.reporting.summary import SUMMARY_FILE, RunSummary, summary_from_json
 from tasks.tracking.recipe_run import tracker_at
+
+if TYPE_CHECKING:
+    from tasks.tracking.mlflow_runs import Tracker
 
 
 def latest_summary(settings: Settings, recipe_name: str | None) -> RunSummary:
@@ -28,6 +33,15 @@ def latest_summary(settings: Settings, recipe_name: str | None) -> RunSummary:
     for run in sorted(found, key=lambda run: run.info.start_time, reverse=True):
         text = tracker.read_text(run.info.run_id, SUMMARY_FILE)
         if text is not None:
-            return summary_from_json(json.loads(text))
+            return _with_present_aliases(tracker, summary_from_json(json.loads(text)))
     what = f"of recipe {recipe_name!r}" if recipe_name else "at all"
     raise BurnishError(f"no finished run {what} in {settings.home}; run `burnish finetune --recipe FILE` first")
+
+
+def _with_present_aliases(tracker: Tracker, summary: RunSummary) -> RunSummary:
+    """The summary with the aliases that the version has now: they may have moved since the run."""
+    from tasks.registry.mlflow_versions import aliases_of
+
+    name, version = summary.model["name"], summary.model["version"]
+    held = sorted(alias for alias, holder in aliases_of(tracker, name).items() if holder == version)
+    return replace(summary, model={**summary.model, "aliases": held})

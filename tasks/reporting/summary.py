@@ -29,6 +29,8 @@ class OptionRow:
     low: float
     high: float
     n: int
+    groups: int = 0
+    """Groups of the test records; 0 where an older run did not say."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,15 @@ class RunSummary:
     peak_rss_mb: float
     run_id: str
     report: str = ""
+    recipe_file: str = ""
+    """How a command may name the recipe: its absolute path, or the name of a shipped one."""
+    description: str = ""
+    base: str = ""
+    """The base model, in words."""
+    max_test_records: int | None = None
+    """The recipe's limit."""
+    finished_at: str = ""
+    """ISO 8601, UTC."""
     details: dict[str, Any] = field(default_factory=dict)
     """What only the HTML report shows: data, validation, trials, slices, outputs, lineage."""
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from tasks.reporting.details import report_details
+from configs.requests import RecipeRequest
+from configs.roots import recipe_argument
+from tasks.reporting.details import base_in_words, report_details
 from tasks.reporting.html_report import render_report
 from tasks.reporting.markdown import summary_as_markdown
 from tasks.reporting.summary import SUMMARY_FILE, OptionRow, RunSummary, StageRow
@@ -22,7 +25,7 @@ from tasks.tracking.stage_ledger import StageRecord
 
 
 @task(name="write report")
-def write_report(run: RecipeRun, stages: Sequence[StageRecord]) -> RunSummary:
+def write_report(run: RecipeRun, stages: Sequence[StageRecord], request: RecipeRequest) -> RunSummary:
     """Sum up the run: the HTML report in MLflow and in `home/reports`, the summary, the verdict on the run's page."""
     outputs = {stage.name: stage.outputs for stage in stages}
     path = run.settings.reports / f"{run.recipe.name}.html"
@@ -38,6 +41,11 @@ def write_report(run: RecipeRun, stages: Sequence[StageRecord]) -> RunSummary:
         peak_rss_mb=round(max(stage.peak_rss_mb for stage in stages), 1),
         run_id=run.run_id,
         report=str(path),
+        recipe_file=recipe_argument(request.recipe),
+        description=run.recipe.description,
+        base=base_in_words(run.recipe.base),
+        max_test_records=run.recipe.data.max_test_records,
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         details=_details(run, outputs),
     )
     write_text(path, render_report(summary))
@@ -64,12 +72,15 @@ def write_report(run: RecipeRun, stages: Sequence[StageRecord]) -> RunSummary:
 def _option_row(card: Mapping[str, Any]) -> OptionRow:
     estimate = card["estimate"]
     return OptionRow(
-        card["name"], card["kind"], card["metric"], estimate["value"], estimate["low"], estimate["high"], card["n"]
-    )
+        card["name"], card["kind"], card["metric"],
+        estimate["value"], estimate["low"], estimate["high"], card["n"], card["groups"],
+    )  # fmt: skip
 
 
 def _decision(decision: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: decision[key] for key in ("promote", "alias", "reasons", "champion_version", "look", "alpha_spent")}
+    keys = ("promote", "alias", "reasons", "champion_version", "look", "alpha_spent", "looks_worse")
+    refused_by = dict.fromkeys(gate["name"] for gate in decision["gates"] if not gate["passed"])
+    return {**{key: decision[key] for key in keys}, "refused_by": list(refused_by)}
 
 
 def _model(run: RecipeRun, version: str) -> dict[str, Any]:
@@ -111,6 +122,7 @@ def _details(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]]) -> dict[s
         curves=_curves(run, outputs["search"]["study"]),
         table=_table(run, outputs["evaluate"]["evaluation_run"]),
         lineage=lineage,
+        requests_per_month=run.recipe.economics.requests_per_month,
     )
 
 

@@ -6,66 +6,85 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tasks.reporting.next_steps import next_commands, next_step
 from tasks.reporting.summary import OptionRow, RunSummary
 from tasks.tracking.shown_text import printable, shortened
 
-_BAR_WIDTH = 32
+_LONGEST_NAME = 26
+_GAP = 2
+_SHORTEST_BAR, _LONGEST_BAR = 10, 32
 
 
 def print_summary(summary: RunSummary, console: Console) -> None:
-    """Print the whole summary."""
-    console.print(render_summary(summary))
+    """Print the whole summary; commands and paths stay whole lines, to be copied."""
+    console.print(render_summary(summary, console.width), crop=False)
 
 
-def render_summary(summary: RunSummary) -> RenderableType:
-    """The summary as one rich renderable."""
-    parts: list[RenderableType] = [_options_table(summary), Text()]
-    parts.append(Text.assemble(("Verdict   ", "bold"), printable(str(summary.verdict.get("sentence", "none yet")))))
-    parts.append(Text.assemble(("Rule      ", "bold"), printable(str(summary.verdict.get("rule", "")))))
-    parts.append(Text.assemble(("Decision  ", "bold"), printable(_decision_line(summary))))
-    for reason in summary.decision.get("reasons", []):
-        parts.append(Text(f"          {printable(str(reason))}"))
-    parts.append(Text.assemble(("Cost      ", "bold"), _cost_line(summary)))
-    parts.append(Text.assemble(("Stages    ", "bold"), _stage_line(summary)))
-    parts.append(Text.assemble(("Report    ", "bold"), summary.report))
-    parts.append(Text.assemble(("\nTry next\n", "bold"), "\n".join(f"  {line}" for line in next_commands(summary))))
-    return Group(*parts)
+def render_summary(summary: RunSummary, width: int) -> RenderableType:
+    """The summary as one rich renderable for a terminal of `width` columns."""
+    return Group(
+        _heading(summary),
+        _options_table(summary, width),
+        Text(),
+        _facts(summary),
+        _whole_lines("Report    ", summary.report),
+        _whole_lines("\nTry next\n", "\n".join(f"  {line}" for line in next_commands(summary))),
+    )
 
 
-def next_commands(summary: RunSummary) -> list[str]:
-    """Three commands worth trying after this run."""
-    name, version = summary.model.get("name", summary.recipe), summary.model.get("version")
-    aliases = summary.model.get("aliases", [])
-    # a version without an alias is not offered for promotion: it was refused
-    target = f"{name}@{aliases[0]}" if aliases else f"{name}/{version}"
-    predict = f'burnish predict --model {target} "your text"' if version else f"burnish preview --recipe {name}"
-    return [
-        predict,
-        f"burnish show {summary.recipe} --json",
-        f"burnish history {summary.recipe}"
-        if aliases
-        else f"burnish finetune --recipe {summary.recipe} search.trials=20",
-    ]
+def _heading(summary: RunSummary) -> Text:
+    first = summary.options[0] if summary.options else None
+    grouped = f" of {first.groups} groups" if first and 0 < first.groups < first.n else ""
+    return Text(f"{summary.recipe}: every option on the same test records{grouped}", style="italic")
 
 
-def _options_table(summary: RunSummary) -> Table:
-    table = Table(title=f"{summary.recipe}: every option on the same test records", title_justify="left")
-    table.add_column("option")
-    table.add_column(summary.options[0].metric if summary.options else "metric", justify="right")
-    table.add_column("interval", justify="right")
-    table.add_column("n", justify="right")
-    table.add_column("0" + " " * (_BAR_WIDTH - 2) + "1")
-    for row in sorted(summary.options, key=lambda option: option.value, reverse=True):
-        style = "bold" if row.kind in ("candidate", "champion") else ""
-        cells = (f"{row.value:.3f}", f"{row.low:.3f} – {row.high:.3f}", str(row.n), _bar(row))
-        table.add_row(Text(shortened(row.name, 40)), *cells, style=style)
+def _facts(summary: RunSummary) -> Table:
+    """What was found, one fact a row; a long one goes on under itself."""
+    table = Table.grid(padding=(0, _GAP))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    facts = {
+        "Verdict": str(summary.verdict.get("sentence", "none yet")),
+        "Next step": next_step(summary),
+        "Looks worse": str(summary.decision.get("looks_worse", "")),
+        "Decision": "\n".join([_decision_line(summary), *map(str, summary.decision.get("reasons", []))]),
+        "Rule": str(summary.verdict.get("rule", "")),
+        "Cost": _cost_line(summary),
+        "Stages": _stage_line(summary),
+    }
+    for label, text in facts.items():
+        if text:
+            table.add_row(label, Text(printable(text)))
     return table
 
 
-def _bar(row: OptionRow) -> str:
+def _whole_lines(label: str, text: str) -> Text:
+    return Text.assemble((label, "bold"), text, no_wrap=True, overflow="ignore")
+
+
+def _options_table(summary: RunSummary, width: int) -> Table:
+    rows = sorted(summary.options, key=lambda option: option.value, reverse=True)
+    cells = [
+        (shortened(row.name, _LONGEST_NAME), f"{row.value:.3f}", f"{row.low:.3f} – {row.high:.3f}", str(row.n))
+        for row in rows
+    ]
+    heads = ("option", summary.options[0].metric if summary.options else "metric", "interval", "n")
+    widths = [max(len(text) for text in column) for column in zip(heads, *cells, strict=True)]
+    bar = min(max(width - sum(widths) - _GAP * len(widths), _SHORTEST_BAR), _LONGEST_BAR)
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
+    for head in heads:
+        table.add_column(head, justify="left" if head == "option" else "right", no_wrap=True)
+    table.add_column("0" + " " * (bar - 2) + "1", no_wrap=True)
+    for row, texts in zip(rows, cells, strict=True):
+        style = "bold" if row.kind in ("candidate", "champion") else ""
+        table.add_row(*map(Text, texts), _bar(row, bar), style=style)
+    return table
+
+
+def _bar(row: OptionRow, width: int) -> str:
     """The interval on a line from 0 to 1, the value as a dot."""
-    cells = [" "] * _BAR_WIDTH
-    first, last, middle = (min(int(value * _BAR_WIDTH), _BAR_WIDTH - 1) for value in (row.low, row.high, row.value))
+    cells = [" "] * width
+    first, last, middle = (min(int(value * width), width - 1) for value in (row.low, row.high, row.value))
     for position in range(max(first, 0), last + 1):
         cells[position] = "─"
     cells[max(middle, 0)] = "●"
@@ -74,10 +93,10 @@ def _bar(row: OptionRow) -> str:
 
 def _decision_line(summary: RunSummary) -> str:
     version = f"{summary.model.get('name')}/{summary.model.get('version')}"
+    aliases = ", ".join(summary.model.get("aliases", []))
     if summary.decision.get("promote"):
-        aliases = ", ".join(summary.model.get("aliases", [])) or "no alias now"
-        return f"{version} cleared every gate: {aliases}"
-    return f"{version} gets no alias"
+        return f"{version} cleared every gate: {aliases or 'no alias now'}"
+    return f"{version} was refused" + (f", but was made {aliases} by hand since" if aliases else " and gets no alias")
 
 
 def _cost_line(summary: RunSummary) -> str:

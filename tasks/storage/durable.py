@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from tasks.storage.faults import reach
 
 MANIFEST = "manifest.json"
 _TEMPORARY = ".tmp-"
+_WRITABLE = "BURNISH_HOME must be a folder that you may write to"
 
 
 def make_private_directory(path: Path) -> Path:
@@ -26,7 +28,7 @@ def make_private_directory(path: Path) -> Path:
             folder.mkdir(mode=0o700, exist_ok=True)
         path.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise _storage_error("create", path, error) from error
+        raise storage_error("create", path, error) from error
     return path
 
 
@@ -45,7 +47,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         _sync_directory(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise _storage_error("write", path, error) from error
+        raise storage_error("write", path, error) from error
     reach("write:after-rename")
 
 
@@ -84,7 +86,7 @@ def new_directory(target: Path, **about: Any) -> Iterator[Path]:
         _sync_directory(target.parent)
         reach("directory:after-rename")
     except OSError as error:
-        raise _storage_error("write", target, error) from error
+        raise storage_error("write", target, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -157,7 +159,8 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def _storage_error(verb: str, path: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"can't {verb} {path}: {error.strerror or error}; free some space, or set BURNISH_HOME to a writable folder"
-    )
+def storage_error(verb: str, path: Path, error: OSError) -> StorageError:
+    """What failed at a place of ours, with the remedy that fits: a full disk is not a place that can't be written."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "free some space, or set BURNISH_HOME to a larger disk" if full else _WRITABLE
+    return StorageError(f"can't {verb} {path}: {error.strerror or error}; {remedy}")

@@ -10,7 +10,8 @@ from tasks.validation.rules import OnFailure
 
 MOST_ROW_IDS = 50
 """Row ids that an outcome carries; all rows are in the quarantine file."""
-_ROW_IDS_IN_A_MESSAGE = 10
+ROW_IDS_OF_A_STOP, ROW_IDS_OF_A_NOTE = 10, 3
+"""Row ids in a message: of what must be mended, and of what is only told."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,9 +91,9 @@ def result_from_dict(values: Mapping[str, Any]) -> ValidationResult:
     )
 
 
-def describe(outcome: RuleOutcome) -> str:
+def describe(outcome: RuleOutcome, *, most_row_ids: int) -> str:
     """Return one line: rule, column, count, row ids; never values."""
-    shown = outcome.row_ids[:_ROW_IDS_IN_A_MESSAGE]
+    shown = outcome.row_ids[:most_row_ids]
     more = f" and {outcome.count - len(shown)} more" if shown and outcome.count > len(shown) else ""
     rows = f"; rows {', '.join(shown)}{more}" if shown else ""
     detail = f" ({outcome.detail})" if outcome.detail else ""
@@ -108,7 +109,7 @@ def stop_message(result: ValidationResult, recipe: str) -> str:
     Names suite, column, rule, count and row ids, never values.
     """
     stops = [outcome for outcome in result.failures if outcome.on_failure == "stop"]
-    lines = "\n".join(f"  {describe(outcome)}" for outcome in stops)
+    lines = "\n".join(f"  {describe(outcome, most_row_ids=ROW_IDS_OF_A_STOP)}" for outcome in stops)
     where = f"the rows are in {result.quarantine}; " if result.quarantine else ""
     first = stops[0].rule if stops else "<rule>"
     return (

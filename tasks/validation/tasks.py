@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from prefect import task
@@ -14,7 +15,7 @@ from tasks.storage.shared_directories import share
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.prefect_artifacts import artifact_key
 from tasks.tracking.recipe_run import RecipeRun
-from tasks.validation.result import ValidationResult, describe, stop_message
+from tasks.validation.result import ROW_IDS_OF_A_NOTE, ValidationResult, describe, stop_message
 
 log = logging.getLogger("burnish")
 
@@ -48,16 +49,17 @@ def check_snapshot(run: RecipeRun, snapshot: str, base: str) -> dict[str, Any]:
     from tasks.validation.suites import SUITES_FOLDER, load_suite
 
     recipe = run.recipe
+    suite = load_suite(recipe.validation.suite, recipe.validation.overrides, SUITES_FOLDER)
     result = validate_snapshot(
         run.settings.snapshots,
         snapshot,
-        suite=load_suite(recipe.validation.suite, recipe.validation.overrides, SUITES_FOLDER),
+        suite=suite,
         template=recipe.template,
         tokenizer_directory=run.settings.bases / base,
         labels=read_snapshot(run.settings.snapshots, snapshot).labels,
         quarantine=run.settings.quarantine,
     )
-    _show(run, result)
+    _show(run, result, why={name: rule.why for name, rule in suite.rules.items()})
     if not result.passed:
         raise ValidationStopped(stop_message(result, recipe.name))
     share(run.settings, "snapshots", result.usable_snapshot)
@@ -66,7 +68,7 @@ def check_snapshot(run: RecipeRun, snapshot: str, base: str) -> dict[str, Any]:
     return {**result.to_dict(), **found, "judged": snapshot}
 
 
-def _show(run: RecipeRun, result: ValidationResult) -> None:
+def _show(run: RecipeRun, result: ValidationResult, *, why: Mapping[str, str]) -> None:
     """The result as an MLflow artifact, a Prefect artifact, and lines on the terminal; ids and counts, no values."""
     run.tracker.log_text(run.run_id, json.dumps(result.to_dict(), indent=1), "validation.json")
     rows = [
@@ -83,5 +85,7 @@ def _show(run: RecipeRun, result: ValidationResult) -> None:
     ]
     create_table_artifact(key=artifact_key(run.recipe.name, "validation"), table=rows, description=result.suite)
     for outcome in result.failures:
-        log.info("  %s: %s", outcome.on_failure, describe(outcome))
+        log.info(
+            "  %s: %s %s", outcome.on_failure, why[outcome.rule], describe(outcome, most_row_ids=ROW_IDS_OF_A_NOTE)
+        )
     log.info("  %d rules evaluated, %d rows dropped", result.evaluated, len(result.dropped_ids))

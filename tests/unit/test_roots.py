@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from configs.errors import RecipeError
 from configs.requests import FinetuneRequest, RecipeRequest
-from configs.roots import ROOTS, configured_roots, recipe_names, resolve_recipe
+from configs.roots import ROOTS, configured_roots, recipe_argument, recipe_names, resolve_recipe
 
 OWN = "name: tickets\nbase: {kind: tiny}\ndata: {source: {kind: file, path: tickets.jsonl}}\n"
 
@@ -79,3 +79,14 @@ def test_the_command_line_takes_any_path(tmp_path: Path) -> None:
     )
 
     assert (recipe.seed, project_root) == (3, tmp_path)
+
+
+def test_a_command_names_the_users_own_recipe_by_its_path(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.yaml").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+
+    assert recipe_argument("mine.yaml") == str(tmp_path / "mine.yaml")
+    assert recipe_argument("tickets") == str(root / "tickets.yaml")
+    assert recipe_argument("smoke") == "smoke"

@@ -186,7 +186,10 @@ def test_a_rollback_brings_a_champion_back_that_was_taken_away_by_hand(models: T
 
 
 def test_a_rollback_without_a_previous_champion_is_refused(models: Tracker) -> None:
-    with pytest.raises(RegistryError, match="no alias 'previous' to roll back to"):
+    with pytest.raises(
+        RegistryError,
+        match=r"no alias 'previous' to roll back to, since no .*; it has versions 4, 3, 2, 1 \(champion\)",
+    ):
         rollback(models, NAME, actor="ada", reason="worse")
 
 

@@ -172,7 +172,7 @@ def test_given_labels_keep_their_order_and_open_generation_has_none() -> None:
     [
         (("only",), "data.labels lists 1 label"),
         (("a", "b", "a"), "data.labels lists 'a' more than once"),
-        ("infer", "data.labels: infer found 1 label"),
+        ("infer", "data.labels: infer, in 2 training records, found 1 label"),
     ],
 )
 def test_a_label_set_needs_two_different_labels(labels: Any, expected: str) -> None:

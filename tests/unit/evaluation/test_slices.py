@@ -1,4 +1,4 @@
-from tasks.evaluation.slices import EvaluationRows, Slice, compare_slices, evaluation_rows
+from tasks.evaluation.slices import EvaluationRows, Slice, compare_slices, evaluation_rows, worst_looking
 from tests.unit.evaluation.factories import LABELS, make_records
 
 
@@ -78,3 +78,34 @@ def test_records_of_one_group_count_as_one():
 
     assert blocked(rows, losing) == ["s0"]
     assert blocked(grouped, losing) == []
+
+
+def one_group_loses(loss):
+    rows = EvaluationRows(
+        tuple(map(str, range(120))),
+        tuple("one" if i < 60 else str(i) for i in range(120)),
+        (Slice("site", "one group", tuple(range(60))), Slice("site", "many", tuple(range(60, 120)))),
+    )
+    right = round(60 * (1 - loss))
+    candidate = [1.0] * right + [0.0] * (60 - right) + [1.0] * 60
+    return compare_slices(candidate, [1.0] * 120, rows=rows, min_rows=30, max_loss=0.05)
+
+
+def test_a_large_loss_in_one_group_is_not_sure_but_looks_worse():
+    compared = one_group_loses(0.5)
+
+    worst = worst_looking(compared)
+    assert not any(item.blocks for item in compared)
+    assert worst is not None
+    assert (worst.value, worst.n, worst.groups) == ("one group", 60, 1)
+    assert [item.groups for item in compared] == [1, 60]
+
+
+def test_a_small_loss_is_not_worth_a_warning():
+    assert worst_looking(one_group_loses(0.05)) is None
+
+
+def test_a_slice_that_blocks_needs_no_second_warning():
+    compared = compare_slices([0.0] * 40 + [1.0] * 40, [1.0] * 80, rows=rows_of(40, 40), min_rows=30, max_loss=0.05)
+
+    assert worst_looking(compared) is None

@@ -182,7 +182,7 @@ def test_a_home_that_cannot_be_written_is_a_clear_error(import_folder: Import, b
     bases.parent.mkdir()
     bases.write_text("in the way")
 
-    with pytest.raises(StorageError, match="set BURNISH_HOME"):
+    with pytest.raises(StorageError, match="BURNISH_HOME must be a folder"):
         import_folder()
 
 

@@ -141,3 +141,28 @@ def test_small_slices_are_said_to_be_too_few_to_tell():
     slices = next(gate for gate in decision.gates if gate.name == "slices")
     assert slices.passed
     assert slices.reason.endswith("1 slices have fewer than 150 records: too few to tell")
+
+
+def test_a_large_loss_that_is_not_sure_is_told():
+    records = make_records(400, group_size=100)  # north is one group
+    rows = make_rows(records)
+    candidate = make_card(records, wrong=range(60))
+    other = make_card(records, wrong=range(300, 400), name="zero-shot", kind="prompt")
+    verdict = decide_verdict(candidate, [other], rows=rows, promotion=Promotion(), economics=ECONOMICS, confidence=0.95)
+    decision = should_promote(
+        candidate, [other], None,
+        champion_version=None, rows=rows, verdict=verdict, policy=Promotion(), currency="EUR",
+        look=1, parity_passed=True, parity_reason="", stop_failures=0,
+    )  # fmt: skip
+
+    assert decision.looks_worse == (
+        "site 'north', 60.0 points below zero-shot; too few groups to be sure: 100 records of 1 group"
+    )
+
+
+def test_the_verdict_is_not_repeated_by_its_gate():
+    decision = decide(candidate=card(240))
+
+    (pays,) = [gate for gate in decision.gates if gate.name == "pays"]
+    assert not pays.passed
+    assert pays.reason.startswith("the verdict is that")

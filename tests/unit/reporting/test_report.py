@@ -1,12 +1,16 @@
 import re
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
 
 from rich.console import Console
 
-from tasks.reporting.details import seed_note, trial_rows
+from tasks.reporting.details import cost_note, seed_note, trial_rows
 from tasks.reporting.html_report import render_report
 from tasks.reporting.markdown import summary_as_markdown
+from tasks.reporting.next_steps import next_commands, next_step
 from tasks.reporting.summary import OptionRow, RunSummary, StageRow, summary_from_json
-from tasks.reporting.terminal_summary import next_commands, render_summary
+from tasks.reporting.terminal_summary import print_summary, render_summary
 from tasks.tracking.shown_text import escaped, printable
 
 HOSTILE = '<script>alert(1)</script>[x](http://x) \x1b[2J\u202e=cmd() $\\frac$ "'
@@ -42,16 +46,17 @@ def summary(name: str = "classical", aliases: tuple[str, ...] = ()) -> RunSummar
             "option_costs": [
                 {
                     "name": name, "kind": "classical", "value": 0.5, "low": 0.4, "high": 0.6, "latency_p50": None,
-                    "latency_p95": 0.1, "records_per_second": 5.0, "cost_per_1000_requests": 0.1,
+                    "latency_p95": 0.1, "records_per_second": 5.0, "machines": 1, "cost_per_1000_requests": 0.1,
                 }
             ],
             "interval_method": "Wilson",
+            "cost_note": name,
             "comparisons": [
                 {"option": name, "difference": 0.2, "low": 0.1, "high": 0.3, "p_value": 0.01, "method": "Newcombe"}
             ],
             "gates": [{"name": "parity", "passed": True, "reason": name}],
             "slice_reference": name,
-            "slices": [{"slice": name, "n": 10, "value": 0.5, "low": 0.4, "high": 0.6, "reference": None}],
+            "slices": [{"slice": name, "n": 10, "groups": 2, "value": 0.5, "low": 0.4, "high": 0.6, "reference": None}],
             "outputs": {"columns": ["record_id", name], "rows": [["1", name]]},
             "lineage": {"snapshot": name},
         },
@@ -82,7 +87,7 @@ def test_nothing_out_of_the_data_is_markup_in_markdown() -> None:
 
 def test_nothing_out_of_the_data_drives_the_terminal() -> None:
     console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    console.print(render_summary(summary(HOSTILE)))
+    console.print(render_summary(summary(HOSTILE), 120))
 
     text = console.export_text()
     assert "\x1b[2J" not in text
@@ -99,10 +104,116 @@ def test_the_summary_survives_json() -> None:
     assert after.stages == before.stages
 
 
-def test_the_commands_to_try_fit_what_happened() -> None:
-    assert "icd10@champion" in next_commands(summary(aliases=("champion",)))[0]
-    assert "icd10/3" in next_commands(summary())[0]
-    assert len(next_commands(summary())) == 3
+def test_a_promoted_version_is_used_by_its_alias() -> None:
+    after = summary(aliases=("champion",))
+
+    assert next_step(after).startswith("Use it: icd10@champion")
+    assert 'burnish predict --model icd10@champion "your text"' in next_commands(after)
+    assert "burnish history icd10" in next_commands(after)
+
+
+def unsure(**changes: object) -> RunSummary:
+    verdict = {"kind": "cannot_tell", "sentence": "s", "best_cheaper": "classical", "more_test_records": 18013}
+    refused = {"promote": False, "alias": None, "reasons": [], "refused_by": ["pays", "slices"], "looks_worse": ""}
+    return replace(summary(), verdict=verdict, decision=refused, **changes)  # type: ignore[arg-type]
+
+
+def test_a_verdict_that_cannot_be_told_asks_for_more_test_records(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    limited = unsure(max_test_records=512, recipe_file=str(tmp_path / "my recipes" / "t.yaml"))
+
+    assert "About 18,000 more test records would tell: raise data.max_test_records (now 512" in next_step(limited)
+    assert next_commands(limited)[0] == "burnish finetune --recipe 'my recipes/t.yaml' data.max_test_records=18512"
+    assert "bring more records" in next_step(unsure())
+    assert not any("max_test_records" in command for command in next_commands(unsure()))
+
+
+def test_a_recipe_elsewhere_is_named_by_its_whole_path(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert "--recipe /srv/t.yaml " in next_commands(unsure(max_test_records=512, recipe_file="/srv/t.yaml"))[0]
+    assert "--recipe icd10 " in next_commands(unsure(max_test_records=512, recipe_file="icd10"))[0]
+
+
+def test_what_does_not_pay_names_the_option_to_use() -> None:
+    verdict = {"kind": "does_not_pay", "sentence": "s", "best_cheaper": "classical"}
+
+    text = next_step(replace(unsure(), verdict=verdict))
+
+    assert text.startswith("Use classical. It needs no language model")
+
+
+def test_what_pays_but_was_refused_names_the_gates() -> None:
+    refused = replace(unsure(), verdict={"kind": "pays", "sentence": "s"})
+
+    assert "refused by: pays, slices" in next_step(refused)
+
+
+def terminal_text(shown: RunSummary, width: int = 80) -> str:
+    console = Console(width=width, record=True, file=StringIO())
+    print_summary(shown, console)
+    return console.export_text()
+
+
+def test_the_summary_fits_80_columns_with_its_points() -> None:
+    lines = terminal_text(summary("nearest-8 (label scoring) of a long name")).splitlines()
+
+    options = [line for line in lines if "0.500" in line or "0.700" in line]
+    assert len(options) == 2
+    assert all("●" in line and len(line) <= 80 for line in options)
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_command_is_one_line_however_narrow_the_terminal() -> None:
+    shown = unsure(max_test_records=512, recipe_file="/srv/" + "x" * 80 + ".yaml")
+
+    assert next_commands(shown)[0] in terminal_text(shown)
+
+
+def test_the_verdict_stands_once_on_the_terminal_and_in_the_report() -> None:
+    assert " ".join(terminal_text(summary(), 200).split()).count("Fine-tuning pays classical.") == 1
+    assert render_report(summary()).count("Fine-tuning pays classical.") == 1
+
+
+def test_a_refused_version_that_was_promoted_by_hand_says_so() -> None:
+    text = terminal_text(unsure(model={"name": "icd10", "version": "3", "aliases": ["champion"]}), 200)
+
+    assert "icd10/3 was refused, but was made champion by hand since" in text
+    assert "icd10@champion" in text
+
+
+def test_a_slice_that_looks_worse_stands_at_the_top() -> None:
+    risky = replace(summary(), decision={**summary().decision, "looks_worse": "label 'x', 51.6 points below"})
+
+    html = render_report(risky)
+
+    assert html.index("51.6 points below") < html.index("Decision:")
+    assert "51.6 points below" in terminal_text(risky, 200)
+
+
+def test_the_report_names_date_base_and_description_and_speaks_in_words() -> None:
+    html = render_report(replace(unsure(), description="Terms.", base="gemma", finished_at="2026-01-02T03:04:05+00:00"))
+
+    assert "<title>icd10: can&#39;t tell yet</title>" in html
+    assert "icd10: Terms." in html
+    assert "2026-01-02 03:04:05 UTC · base model gemma" in html
+    assert '<body class="cannot_tell">' in html
+
+
+def test_rules_that_were_met_are_folded_below_those_that_failed() -> None:
+    rules = [{"rule": name, "column": "c", "on_failure": "warn", "failed": name == "bad", "count": 0, "detail": ""}
+             for name in ("fine", "bad")]  # fmt: skip
+
+    html = render_report(replace(summary(), details={**summary().details, "validation": rules}))
+
+    assert html.index(">bad<") < html.index("1 rules were met") < html.index(">fine<")
+
+
+def test_equal_costs_are_explained() -> None:
+    equal = cost_note([{"machines": 1}, {"machines": 1}], 100_000)
+
+    assert "every option here needs one machine" in equal
+    assert "need more machines cost more" in cost_note([{"machines": 1}, {"machines": 3}], 100_000)
 
 
 def test_states_are_called_as_optuna_calls_them() -> None:
