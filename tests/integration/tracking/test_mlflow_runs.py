@@ -63,28 +63,31 @@ def test_another_recipe_gets_another_parent(tracker: Tracker) -> None:
 def test_a_child_stands_once_under_its_parent(tracker: Tracker) -> None:
     experiment = tracker.experiment("icd10")
     parent, other = open_parent(tracker, experiment, digest="a"), open_parent(tracker, experiment, digest="b")
-    first = tracker.child(parent, "trial/0", tags={})
+    first = tracker.child(parent, "trial/0", kind="trial", tags={})
     tracker.finish(first, "KILLED")
 
-    again = tracker.child(parent, "trial/0", tags={"resumed": "yes"})
+    again = tracker.child(parent, "trial/0", kind="trial", tags={"resumed": "yes"})
 
     assert again == first
     assert tracker.run(again).info.status == "RUNNING"
     assert tracker.run(again).data.tags["resumed"] == "yes"
-    assert first not in {tracker.child(parent, "trial/1", tags={}), tracker.child(other, "trial/0", tags={})}
+    assert first not in {
+        tracker.child(parent, "trial/1", kind="trial", tags={}),
+        tracker.child(other, "trial/0", kind="trial", tags={}),
+    }
 
 
 @pytest.mark.parametrize("name", ["nearest-8 (label scoring)", "ada's wording", 'the "best"', "答え"])
 def test_a_child_of_any_name_is_found_again(tracker: Tracker, name: str) -> None:
     parent = open_parent(tracker, tracker.experiment("icd10"))
 
-    assert tracker.child(parent, name, tags={}) == tracker.child(parent, name, tags={})
+    assert tracker.child(parent, name, kind="option", tags={}) == tracker.child(parent, name, kind="option", tags={})
 
 
 def test_leftovers_are_closed_but_neither_the_parent_at_work_nor_runs_of_people(tracker: Tracker) -> None:
     experiment = tracker.experiment("icd10")
     dead, kept = open_parent(tracker, experiment, digest="a"), open_parent(tracker, experiment, digest="b")
-    orphan = tracker.child(dead, "trial/0", tags={})
+    orphan = tracker.child(dead, "trial/0", kind="trial", tags={})
     by_hand = tracker.client.create_run(experiment).info.run_id
 
     closed = tracker.close_leftovers(experiment, keep=kept)
