@@ -10,7 +10,7 @@ _ESCAPES = str.maketrans(
     {character: f"\\{character}" for character in r"\`*_[]|~"}
     | {character: f"&#{ord(character)};" for character in "&<>@"}  # a backslash before these stays visible in MLflow
 )
-_LINE_START = re.compile(r"^(\d*)([-+#=.)])")
+_LIST_OR_HEADING = re.compile(r"^(\d{1,9}(?=[.)](?:\s|$))|(?=[#=]|[-+](?!\d)))")
 _WEB_ADDRESS = re.compile(r"(?<=www)\.|:(?=//)", re.IGNORECASE)
 
 
@@ -36,7 +36,7 @@ def escaped(text: str, width: int = 400) -> str:
     What means something only in places is escaped only there: MLflow's lists show descriptions unrendered.
     """
     marked = shortened(text, width).translate(_ESCAPES)
-    return _WEB_ADDRESS.sub(lambda found: f"&#{ord(found[0])};", _LINE_START.sub(r"\1\\\2", marked))
+    return _WEB_ADDRESS.sub(lambda found: f"&#{ord(found[0])};", _LIST_OR_HEADING.sub(r"\1\\", marked))
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
