@@ -148,14 +148,12 @@ def _log_evaluation(
 
     tracker = run.tracker
     child = run.child("evaluation", kind="evaluation", snapshot=snapshot, identity=study.identity)
-    tracker.log_snapshot_input(child, snapshot, name=run.recipe.name)
     tracker.log_table(child, table, "outputs.json")
     tracker.describe(child, "The outputs of all options, one column each, in `outputs.json`.")
     for card in cards:
         scored = run.child(f"test/{card.name}", kind="scorecard", snapshot=snapshot, identity=study.identity)
         tracker.log_params(scored, {"option": card.name, "kind": card.kind})
         tracker.log_metrics_batch(scored, [MetricRow(key, value, 0) for key, value in _card_values(card).items()])
-        tracker.log_snapshot_input(scored, snapshot, name=run.recipe.name)
         answers = {key: table[key] for key in ("record_id", "prompt", "reference")}
         answers |= {"output": table[card.name], "score": card.row_scores}
         tracker.log_table(scored, answers, "outputs.json")

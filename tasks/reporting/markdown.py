@@ -27,4 +27,4 @@ def summary_as_markdown(summary: RunSummary) -> str:
 
 def links_as_markdown(pages: Mapping[str, str]) -> str:
     """Links to pages of the MLflow UI, by what they are called: relative, so that they hold at any address of it."""
-    return " · ".join(f"[{escaped(text)}]({page})" for text, page in pages.items()) + "\n"
+    return " · ".join(f"[the {escaped(what)}]({page})" for what, page in pages.items()) + "\n"

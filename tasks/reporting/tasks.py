@@ -61,10 +61,8 @@ def write_report(run: RecipeRun, stages: Sequence[StageRecord]) -> RunSummary:
         table=[{**asdict(row), "name": escaped(row.name)} for row in summary.options],
         description=escaped(str(summary.verdict["sentence"])),
     )
-    for text, page in {"the run": run_page(run.experiment, run.run_id), **pages}.items():
-        link_to_page(
-            tracker.tracking_uri, page, text=f"{text} in MLflow", key=artifact_key(name, "mlflow", *text.split())
-        )
+    for what, page in {"run": run_page(run.experiment, run.run_id), **pages}.items():
+        link_to_page(tracker.tracking_uri, page, text=f"the {what} in MLflow", key=artifact_key(name, "mlflow", what))
     return summary
 
 
@@ -73,9 +71,9 @@ def _pages(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]], *, study: s
     scored = run.tracker.run(outputs["evaluate"]["evaluation_run"]).data.tags["mlflow.parentRunId"]
     metric = run.recipe.evaluation.metric
     return {
-        "the report": run_page(run.experiment, run.run_id, artifact=report),
-        "the trials": trials_page(run.experiment, study=study),
-        "the outputs": outputs_page(run.experiment, parent=scored, metric=metric),
+        "report": run_page(run.experiment, run.run_id, artifact=report),
+        "trials": trials_page(run.experiment, study=study),
+        "outputs": outputs_page(run.experiment, parent=scored, metric=metric),
     }
 
 

@@ -177,7 +177,6 @@ def _callbacks(run: RecipeRun, snapshot: str, study_name: str) -> TrialCallbacks
     def on_started(request: TrialRequest) -> None:
         child = child_of(request.name)
         tracker.log_params(child, {**request.training.model_dump(mode="json"), "seed": request.seed})
-        tracker.log_snapshot_input(child, snapshot, name=run.recipe.name)
         log.info("  %s starts: %s", request.name, _shown(request.parameters))
 
     def on_step(request: TrialRequest, report: Mapping[str, Any]) -> None:

@@ -57,11 +57,13 @@ class RecipeRun:
         tags: Mapping[str, str] = MappingProxyType({}),
         of_any_parent: bool = False,
     ) -> str:
-        """Return a child run as `Tracker.child` does, with the tags by which people filter runs in the MLflow UI."""
+        """Return a child run as `Tracker.child` does, with its data and the tags by which people filter runs."""
         common = {"burnish.recipe": self.recipe.name, "burnish.snapshot": snapshot}
-        return self.tracker.child(
+        child = self.tracker.child(
             self.run_id, name, kind=kind, tags={**common, **tags}, identity=identity, of_any_parent=of_any_parent
         )
+        self.tracker.log_snapshot_input(child, snapshot, name=self.recipe.name)
+        return child
 
 
 def tracker_at(settings: Settings) -> Tracker:
