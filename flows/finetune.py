@@ -27,7 +27,7 @@ from tasks.tracking.prefect_server import run_tags
 from tasks.tracking.prefect_turns import came_through_prefect, in_turn, training_turn
 from tasks.tracking.recipe_run import RecipeRun, hold_recipe, open_recipe_run
 from tasks.tracking.stage_ledger import StageRecord
-from tasks.tracking.tasks import close_dead_runs, name_flow_run, read_recipe
+from tasks.tracking.tasks import close_dead_runs, name_runs, read_recipe
 
 AfterStage = Callable[[StageRecord], object]
 
@@ -80,7 +80,7 @@ def run_stages(
     for record in _stages(run, base):
         records.append(record)
         if record.name == "validate":
-            name_flow_run(run.recipe.name, snapshot=record.outputs["snapshot"])
+            name_runs(run, snapshot=record.outputs["snapshot"])
         if record.name in after:
             after[record.name](record)
         if record.name == until:

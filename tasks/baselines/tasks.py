@@ -143,7 +143,7 @@ def chosen_template(run: RecipeRun, prompts: Sequence[Option]) -> dict[str, Any]
 def _log_option(run: RecipeRun, snapshot: str, option: Option, value: float) -> None:
     from tasks.tracking.mlflow_runs import MetricRow
 
-    child = run.tracker.child(run.run_id, f"option/{option.name}", tags={"burnish.role": "option"}, identity=snapshot)
+    child = run.child(f"option/{option.name}", kind="option", snapshot=snapshot, identity=snapshot)
     settings = {
         "kind": option.kind,
         "decoding": option.decoding,

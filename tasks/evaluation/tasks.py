@@ -16,6 +16,7 @@ from tasks.models.tasks import precision_of
 from tasks.storage.shared_directories import at_hand
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun
+from tasks.tracking.shown_text import escaped
 from tasks.tracking.stage_ledger import StageRecord
 
 if TYPE_CHECKING:
@@ -152,21 +153,39 @@ def _log_evaluation(
     from tasks.tracking.mlflow_runs import MetricRow
 
     tracker = run.tracker
-    child = tracker.child(run.run_id, "evaluation", tags={"burnish.role": "evaluation"}, identity=study.identity)
-    tracker.log_snapshot_input(child, snapshot, name=run.recipe.name)
+    child = run.child("evaluation", kind="evaluation", snapshot=snapshot, identity=study.identity)
     tracker.log_table(child, table, "outputs.json")
+    tracker.describe(child, "The outputs of all options, one column each, in `outputs.json`.")
     for card in cards:
-        role = "trial" if card.kind in ("candidate", "champion") else "option"
-        option_run = tracker.child(
-            run.run_id, f"test/{card.name}", tags={"burnish.role": role}, identity=study.identity
-        )
-        bounds = {"": card.estimate.value, "_low": card.estimate.low, "_high": card.estimate.high}
-        metrics = [MetricRow(f"test_{card.metric}{end}", value, 0) for end, value in bounds.items()]
-        metrics.append(MetricRow("cost_per_1000_requests", card.cost_per_1000_requests, 0))
-        metrics.append(MetricRow("records_per_second", card.records_per_second, 0))
-        tracker.log_metrics_batch(option_run, metrics)
+        scored = run.child(f"test/{card.name}", kind="scorecard", snapshot=snapshot, identity=study.identity)
+        tracker.log_params(scored, {"option": card.name, "kind": card.kind})
+        tracker.log_metrics_batch(scored, [MetricRow(key, value, 0) for key, value in _card_values(card).items()])
         answers = {key: table[key] for key in ("record_id", "prompt", "reference")}
-        tracker.log_table(option_run, {**answers, "output": table[card.name]}, "outputs.json")
-        tracker.finish(option_run, "FINISHED")
+        answers |= {"output": table[card.name], "score": card.row_scores}
+        tracker.log_table(scored, answers, "outputs.json")
+        tracker.describe(scored, _found(card))
+        tracker.finish(scored, "FINISHED")
     tracker.finish(child, "FINISHED")
     return child
+
+
+def _card_values(card: Scorecard) -> dict[str, float]:
+    """The figures of a scorecard by which options are compared in the MLflow UI."""
+    estimate = card.estimate
+    values = {
+        f"test_{card.metric}": estimate.value,
+        f"test_{card.metric}_low": estimate.low,
+        f"test_{card.metric}_high": estimate.high,
+        "latency_p50_seconds": card.latency_p50_seconds,
+        "latency_p95_seconds": card.latency_p95_seconds,
+        "records_per_second": card.records_per_second,
+        "cost_per_1000_requests": card.cost_per_1000_requests,
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _found(card: Scorecard) -> str:
+    """What a scorecard says, as Markdown."""
+    estimate = card.estimate
+    interval = f"{estimate.low:.3f} to {estimate.high:.3f}, {escaped(estimate.method)}"
+    return f"**{escaped(card.metric)} {estimate.value:.3f}** ({interval}) on {card.n} test records"

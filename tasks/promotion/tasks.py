@@ -21,7 +21,9 @@ from tasks.promotion.announcements import announce_move, announce_rejection
 from tasks.registry.incumbent import COMPARED_WITH
 from tasks.storage.lease import check_lease
 from tasks.tracking.identity import stage_identity
+from tasks.tracking.mlflow_pages import run_page
 from tasks.tracking.recipe_run import RecipeRun
+from tasks.tracking.shown_text import escaped
 from tasks.tracking.stage_ledger import StageRecord
 
 if TYPE_CHECKING:
@@ -205,7 +207,9 @@ def _tag(run: RecipeRun, version: str, decision: Decision, *, verdict: str) -> N
         COMPARED_WITH: decision.champion_version or "",
     }
     tag_version(run.tracker, run.recipe.name, version=version, tags=tags)
-    text = "\n\n".join([verdict, *(f"- {reason}" for reason in decision.reasons)])
+    page = run_page(run.experiment, run.run_id, artifact=f"{run.recipe.name}.html")
+    reasons = (f"- {escaped(reason, width=1200)}" for reason in decision.reasons)
+    text = "\n\n".join([escaped(verdict, width=1200), *reasons, f"[The report]({page})"])
     describe_version(run.tracker, run.recipe.name, version=version, text=text)
 
 

@@ -91,7 +91,7 @@ def _create_version(tracker: Tracker, name: str, *, run_id: str, source: str, ta
     """Create the version and its tags in one write, so that a kill leaves both or none."""
     with tracker.explained(f"register a version of {name!r}"):
         try:
-            tracker.client.create_registered_model(name)
+            tracker.client.create_registered_model(name, description=_about(name))
         except MlflowException as error:
             if error.error_code != _EXISTS:
                 raise
@@ -105,6 +105,15 @@ def _create_version(tracker: Tracker, name: str, *, run_id: str, source: str, ta
                 tracker.client.delete_model_version(name, str(double))
     reach("register:after-version")
     return str(version)
+
+
+def _about(name: str) -> str:
+    """What the MLflow UI says of the model above its versions."""
+    return (
+        f"Fine-tunes of the recipe {name}, each with what was decided on it. An alias is moved when every gate is "
+        f"cleared, or by hand: `burnish promote {name}/1 --reason …` keeps the reason; a move made on this page is "
+        f"noticed, and `burnish history {name}` says whether the version ever cleared its gates."
+    )
 
 
 def restore_adapter(tracker: Tracker, version: ModelVersion, *, adapters: Path) -> Path:

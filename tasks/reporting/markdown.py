@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tasks.reporting.summary import RunSummary
 from tasks.tracking.shown_text import escaped
 
@@ -21,3 +23,8 @@ def summary_as_markdown(summary: RunSummary) -> str:
         f"Decision: {escaped(version)} {outcome}\n\n{reasons}\n\n"
         f"| option | {escaped(metric)} | interval | n |\n|---|---|---|---|\n{rows}\n"
     )
+
+
+def links_as_markdown(pages: Mapping[str, str]) -> str:
+    """Links to pages of the MLflow UI, by what they are called: relative, so that they hold at any address of it."""
+    return " · ".join(f"[the {escaped(what)}]({page})" for what, page in pages.items()) + "\n"

@@ -15,10 +15,11 @@ from configs.requests import RecipeRequest
 from configs.roots import recipe_argument
 from tasks.reporting.details import base_in_words, report_details
 from tasks.reporting.html_report import render_report
-from tasks.reporting.markdown import summary_as_markdown
+from tasks.reporting.markdown import links_as_markdown, summary_as_markdown
 from tasks.reporting.summary import SUMMARY_FILE, OptionRow, RunSummary, StageRow
 from tasks.storage.durable import write_text
-from tasks.tracking.prefect_artifacts import artifact_key, link_to_run
+from tasks.tracking.mlflow_pages import outputs_page, run_page, trials_page
+from tasks.tracking.prefect_artifacts import artifact_key, link_to_page
 from tasks.tracking.recipe_run import RecipeRun
 from tasks.tracking.shown_text import escaped
 from tasks.tracking.stage_ledger import StageRecord
@@ -27,6 +28,8 @@ from tasks.tracking.stage_ledger import StageRecord
 @task(name="write report")
 def write_report(run: RecipeRun, stages: Sequence[StageRecord], request: RecipeRequest) -> RunSummary:
     """Sum up the run: the HTML report in MLflow and in `home/reports`, the summary, the verdict on the run's page."""
+    from tasks.tracking.mlflow_runs import MetricRow
+
     outputs = {stage.name: stage.outputs for stage in stages}
     path = run.settings.reports / f"{run.recipe.name}.html"
     summary = RunSummary(
@@ -52,8 +55,11 @@ def write_report(run: RecipeRun, stages: Sequence[StageRecord], request: RecipeR
     tracker = run.tracker
     tracker.log_file(run.run_id, path, None)
     tracker.log_text(run.run_id, json.dumps(summary.as_json(), indent=1, ensure_ascii=False), SUMMARY_FILE)
-    tags = {"mlflow.note.content": summary_as_markdown(summary), "burnish.verdict": str(summary.verdict["kind"])}
-    tracker.set_tags(run.run_id, {**tags, "burnish.snapshot": summary.snapshot})
+    study = str(outputs["search"]["study"]["study_name"])
+    pages = _pages(run, outputs, study=study, report=path.name)
+    tracker.describe(run.run_id, f"{summary_as_markdown(summary)}\n{links_as_markdown(pages)}")
+    tracker.set_tags(run.run_id, {"burnish.verdict": str(summary.verdict["kind"]), "burnish.study": study})
+    tracker.log_metrics_batch(run.run_id, [MetricRow(key, value, 0) for key, value in _headline(summary).items()])
     name = run.recipe.name
     create_markdown_artifact(
         key=artifact_key(name, "report"), markdown=summary_as_markdown(summary), description=path.name
@@ -63,10 +69,31 @@ def write_report(run: RecipeRun, stages: Sequence[StageRecord], request: RecipeR
         table=[{**asdict(row), "name": escaped(row.name)} for row in summary.options],
         description=escaped(str(summary.verdict["sentence"])),
     )
-    link_to_run(
-        tracker.tracking_uri, experiment=run.experiment, run_id=run.run_id, key=artifact_key(name, "mlflow-run")
-    )
+    for what, page in {"run": run_page(run.experiment, run.run_id), **pages}.items():
+        link_to_page(tracker.tracking_uri, page, text=f"the {what} in MLflow", key=artifact_key(name, "mlflow", what))
     return summary
+
+
+def _pages(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]], *, study: str, report: str) -> dict[str, str]:
+    """What one looks at in the MLflow UI, by what it is called."""
+    scored = run.tracker.run(outputs["evaluate"]["evaluation_run"]).data.tags["mlflow.parentRunId"]
+    metric = run.recipe.evaluation.metric
+    return {
+        "report": run_page(run.experiment, run.run_id, artifact=report),
+        "trials": trials_page(run.experiment, study=study),
+        "outputs": outputs_page(run.experiment, parent=scored, metric=metric),
+    }
+
+
+def _headline(summary: RunSummary) -> dict[str, float]:
+    """The figures by which runs of a recipe are compared in the MLflow UI."""
+    values: dict[str, Any] = {
+        f"{row.kind}_{row.metric}": row.value for row in sorted(summary.options, key=lambda row: row.value)
+    }
+    gain = summary.verdict["gain"] or {}
+    values |= {f"gain{end}": gain.get(key) for end, key in (("", "difference"), ("_low", "low"), ("_high", "high"))}
+    values |= {"net_value": summary.verdict["net_value"], "training_cost": summary.cost["training"]}
+    return {key: float(value) for key, value in values.items() if value is not None}
 
 
 def _option_row(card: Mapping[str, Any]) -> OptionRow:

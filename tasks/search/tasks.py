@@ -27,6 +27,7 @@ from tasks.storage.shared_directories import (
 )
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun
+from tasks.tracking.shown_text import escaped
 from tasks.training.arguments import TrainArguments
 from tasks.training.identity import training_key
 
@@ -113,6 +114,7 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
         log.warning("  the candidate's adapter is gone or damaged: the study is done anew")
         delete_study(study_name, run.settings.study_url)
         result = study()
+    _mark_candidate(run, study_name, result.adapter)
     remove_shared_checkpoints(run.settings, checkpoints)
     shutil.rmtree(checkpoints, ignore_errors=True)  # every trial is on record, none will be resumed
     return {"candidate": result.adapter, "template": template, "study": result.to_json()}
@@ -168,10 +170,11 @@ def _labels(run: RecipeRun, snapshot: str) -> tuple[str, ...] | None:
 def _callbacks(run: RecipeRun, snapshot: str, study_name: str) -> TrialCallbacks:
     """Each trial is a child run in MLflow: parameters, curves by step, how it ended; in Prefect, a bar shows them."""
     from tasks.search.study_runner import TrialCallbacks
-    from tasks.tracking.mlflow_runs import MetricRow
+    from tasks.tracking.mlflow_runs import CHILD_IDENTITY, MetricRow
     from tasks.tracking.prefect_artifacts import ProgressBar, artifact_key
 
     tracker = run.tracker
+    metric = run.recipe.evaluation.metric
     budget = run.recipe.search.trials
     bar = ProgressBar(artifact_key(run.recipe.name, "search"), f"search: {budget} trials")
     ended: dict[str, TrialRow] = {}
@@ -180,14 +183,20 @@ def _callbacks(run: RecipeRun, snapshot: str, study_name: str) -> TrialCallbacks
 
     def child_of(name: str) -> str:
         if name not in children:
-            children[name] = tracker.child(run.run_id, name, tags={"burnish.role": "trial"}, identity=study_name)
+            children[name] = run.child(
+                name, kind="trial" if name.startswith("trial/") else "confirmation", snapshot=snapshot,
+                identity=study_name, tags={"burnish.study": study_name}, of_any_parent=True,
+            )  # fmt: skip
         return children[name]
+
+    def is_on_record(row: TrialRow) -> bool:
+        wanted = {"mlflow.runName": row.name, CHILD_IDENTITY: study_name, "burnish.state": row.state}
+        return any(found.info.status in ("FINISHED", "FAILED") for found in tracker.runs(run.experiment, tags=wanted))
 
     def on_started(request: TrialRequest) -> None:
         check_lease(run.recipe.name)
         child = child_of(request.name)
         tracker.log_params(child, {**request.training.model_dump(mode="json"), "seed": request.seed})
-        tracker.log_snapshot_input(child, snapshot, name=run.recipe.name)
         log.info("  %s starts: %s", request.name, _shown(request.parameters))
 
     def on_step(request: TrialRequest, report: Mapping[str, Any]) -> None:
@@ -197,10 +206,7 @@ def _callbacks(run: RecipeRun, snapshot: str, study_name: str) -> TrialCallbacks
             check_lease(run.recipe.name)
         keys = ("loss", "learning_rate", "records_per_second") if report["kind"] == "step" else ("value",)
         rows = [
-            MetricRow(
-                f"validation_{run.recipe.evaluation.metric}" if key == "value" else key, report[key], report["step"]
-            )
-            for key in keys
+            MetricRow(f"validation_{metric}" if key == "value" else key, report[key], report["step"]) for key in keys
         ]
         tracker.log_metrics_batch(child_of(request.name), rows)
         if report["kind"] == "validation":
@@ -213,19 +219,38 @@ def _callbacks(run: RecipeRun, snapshot: str, study_name: str) -> TrialCallbacks
                 report["records_per_second"], report["seconds_left"],
             )  # fmt: skip
 
-    def on_ended(row: TrialRow) -> None:
+    def put_on_record(row: TrialRow) -> None:
         child = child_of(row.name)
-        if row.value is not None:
-            tracker.log_metrics_batch(child, [MetricRow("validation_best", row.value, row.steps)])
+        values = {"validation_best": row.value, "training_seconds": row.seconds}
+        rows = [MetricRow(key, value, row.steps) for key, value in values.items() if value is not None]
+        tracker.log_metrics_batch(child, rows)
         tracker.set_tags(child, {"burnish.state": row.state, "burnish.adapter": row.adapter or ""})
-        tracker.set_tags(child, {"mlflow.note.content": row.reason or f"{row.state} with {row.value}"})
+        tracker.describe(child, _outcome(row, metric))
         tracker.finish(child, "FAILED" if row.state in ("failed", "refused") else "FINISHED")
+
+    def on_ended(row: TrialRow) -> None:
+        if row.name in children or not is_on_record(row):
+            put_on_record(row)
         log.info("  %s %s: %s", row.name, row.state, row.reason or row.value)
         ended[row.name] = row
         best = max((each.value for each in ended.values() if each.value is not None), default=None)
         bar.show(len(ended) / budget, f"{len(ended)} fine-tunes ended, {budget} trials planned, best {best}")
 
     return TrialCallbacks(on_trial_started=on_started, on_step=on_step, on_trial_ended=on_ended)
+
+
+def _outcome(row: TrialRow, metric: str) -> str:
+    """How a fine-tune ended, as Markdown."""
+    best = f", best validation {escaped(metric)} {row.value:.3f}" if row.value is not None else ""
+    reason = f": {escaped(row.reason)}" if row.reason else ""
+    return f"**{row.state}**{reason}{best}, {row.steps} steps in {row.seconds:.0f} s"
+
+
+def _mark_candidate(run: RecipeRun, study_name: str, adapter: str) -> None:
+    """Tag the study's runs: which one left the candidate's adapter."""
+    for found in run.tracker.runs(run.experiment, tags={"burnish.study": study_name}):
+        named = "yes" if found.data.tags.get("burnish.adapter") == adapter else "no"
+        run.tracker.set_tags(found.info.run_id, {"burnish.candidate": named})
 
 
 def _shown(parameters: Mapping[str, Any]) -> str:

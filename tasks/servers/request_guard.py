@@ -1,7 +1,9 @@
-"""Refuse what a foreign web page sends to a server on this machine: wrong names (DNS rebinding), wrong origins.
+"""Refuse what a foreign web page sends to a server on this machine, and keep its own pages from calling others.
 
-MLflow lets every page of localhost in, whatever its port, and Prefect checks no name at all. A program (no `Origin`)
-is let in; a browser only from the server's own pages.
+Wrong names (DNS rebinding) and wrong origins are refused: MLflow lets every page of localhost in, whatever its port,
+and Prefect checks no name at all. A program (no `Origin`) is let in; a browser only from the server's own pages.
+Prefect's page asks amplitude.com for its configuration at each visit, whatever its settings say: the policy sent with
+each answer makes browsers refuse that, and any frame of a foreign page around ours.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class RequestGuard:
         self._application = application
         self._names: frozenset[str | None] = frozenset(name.lower() for name in names)
         self._closed_paths = tuple(closed_paths)
+        self._policy = page_policy(sorted(name for name in self._names if name)).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 403."""
@@ -43,13 +46,36 @@ class RequestGuard:
         if any(part in scope["path"] for part in self._closed_paths):
             reason = "this part of the server is closed"
         if reason is None:
-            await self._application(scope, receive, send)
+            await self._application(scope, receive, self._with_policy(send))
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": reason})
         else:
             text = [(b"content-type", b"text/plain; charset=utf-8")]
             await send({"type": "http.response.start", "status": 403, "headers": text})
             await send({"type": "http.response.body", "body": f"{reason}\n".encode()})
+
+    def _with_policy(self, send: Send) -> Send:
+        """Add the policy to an answer's headers; one that the server sends itself holds as well."""
+
+        async def send_with_policy(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                policy = (b"content-security-policy", self._policy)
+                message = {**message, "headers": [*message.get("headers", ()), policy]}
+            await send(message)
+
+        return send_with_policy
+
+
+def page_policy(names: Iterable[str]) -> str:
+    """The content security policy of a server's pages: they reach the servers of these names, and are framed by none.
+
+    Prefect's page calls its API by one name wherever it was opened by another. A policy can't name IPv6 addresses.
+    """
+    reachable = [
+        f"{scheme}://{name}:*" for name in names if ":" not in name for scheme in ("http", "https", "ws", "wss")
+    ]
+    sources = " ".join(["'self'", "data:", "blob:", "'unsafe-inline'", "'unsafe-eval'", *reachable])
+    return f"default-src {sources}; frame-ancestors 'self'"
 
 
 def refusal(host: str, origin: str | None, *, names: Container[str | None]) -> str | None:

@@ -29,7 +29,12 @@ from mlflow.environment_variables import (
 )
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
-from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_LOGGED_ARTIFACTS,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NAME,
+    MLFLOW_RUN_NOTE,
+)
 from mlflow.utils.validation import MAX_EXPERIMENT_TAG_VAL_LENGTH, MAX_PARAM_VAL_LENGTH
 
 from configs.errors import ServerError
@@ -39,8 +44,13 @@ from tasks.storage.locks import FileLocks, Locks
 from tasks.tracking.mlflow_database import artifact_root, prepare_store, shown
 
 KIND = "burnish.kind"
+RunKind = Literal["recipe", "option", "trial", "confirmation", "evaluation", "scorecard"]
+"""What a run holds, as the tag `burnish.kind`: the whole recipe, a cheaper option on validation, a fine-tune of the
+study, one with a fresh seed, the outputs of all options on test, what was found for one option on test."""
 RECIPE_DIGEST = "burnish.recipe_digest"
 CHILD_IDENTITY = "burnish.identity"
+_UI_SHOWS_RUNS_FIRST = {"mlflow.experimentKind": "custom_model_development"}
+"""Without it, MLflow's UI guesses what an experiment is for, and may open it at traces, of which there are none."""
 _DATASET_DIGEST_LENGTH = 36
 
 
@@ -119,7 +129,9 @@ class Tracker:
     def _create_experiment(self, recipe_name: str) -> str:
         location = None if self.is_server else f"{self.artifacts}/{recipe_name}"
         try:
-            return str(self.client.create_experiment(recipe_name, artifact_location=location))
+            return str(
+                self.client.create_experiment(recipe_name, artifact_location=location, tags=_UI_SHOWS_RUNS_FIRST)
+            )
         except MlflowException as error:
             if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
                 raise
@@ -151,27 +163,37 @@ class Tracker:
         self.log_params(run.info.run_id, params)
         return str(run.info.run_id)
 
-    def child(self, parent: str, name: str, *, tags: Mapping[str, str], identity: str = "") -> str:
+    def child(
+        self,
+        parent: str,
+        name: str,
+        *,
+        kind: RunKind,
+        tags: Mapping[str, str],
+        identity: str = "",
+        of_any_parent: bool = False,
+    ) -> str:
         """Return the child run `name` of `parent`, continued if it is there already, so that it is there once.
 
         Args:
             parent: run id.
             name: of the child.
+            kind: what it holds.
             tags: set on it.
             identity: of the stage or study that it belongs to; one of another identity is another child, since a
                 parent goes on after its data changed, and MLflow refuses to change a logged param.
+            of_any_parent: whether one that an earlier parent began is continued where it stands: a study may go on
+                under several parents, and has each of its trials once.
         """
         experiment = self.run(parent).info.experiment_id
-        tags = {**tags, CHILD_IDENTITY: identity}
-        wanted = {MLFLOW_PARENT_RUN_ID: parent, MLFLOW_RUN_NAME: name, CHILD_IDENTITY: identity}
-        for run in self.runs(experiment, tags=wanted):
+        tags = {**tags, KIND: kind, CHILD_IDENTITY: identity}
+        wanted = {} if of_any_parent else {MLFLOW_PARENT_RUN_ID: parent}
+        for run in self.runs(experiment, tags={**wanted, MLFLOW_RUN_NAME: name, CHILD_IDENTITY: identity}):
             self._reopen(run)
             self.set_tags(run.info.run_id, tags)
             return str(run.info.run_id)
         with self.explained(f"create the run {name!r}"):
-            run = self.client.create_run(
-                experiment, run_name=name, tags={KIND: "child", MLFLOW_PARENT_RUN_ID: parent, **tags}
-            )
+            run = self.client.create_run(experiment, run_name=name, tags={MLFLOW_PARENT_RUN_ID: parent, **tags})
         self._delete_doubles(run, wanted)
         reach("run:child-created")
         return str(run.info.run_id)
@@ -190,9 +212,12 @@ class Tracker:
         with self.explained(f"read the run {run_id}"):
             return self.client.get_run(run_id)
 
-    def runs(self, experiment: str, *, tags: Mapping[str, str], status: str | None = None) -> list[Run]:
-        """Return the runs with all these tags (and this status), newest first, deleted ones left out."""
-        clauses = [f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items()]
+    def runs(self, experiment: str, *, tags: Mapping[str, str | None], status: str | None = None) -> list[Run]:
+        """Return the runs with all these tags (None: of any value) and this status, newest first, not deleted."""
+        clauses = [
+            f"tags.`{key}` != ''" if value is None else f"tags.`{key}` = {_quoted(value)}"
+            for key, value in tags.items()
+        ]
         clauses += [f"attributes.status = '{status}'"] if status else []
         found: list[Run] = []
         token: str | None = None
@@ -224,6 +249,15 @@ class Tracker:
         if tags:
             with self.explained("set tags"):
                 self.client.log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+
+    def rename(self, run_id: str, name: str) -> None:
+        """Give a run another name."""
+        with self.explained("name a run"):
+            self.client.update_run(run_id, name=name)
+
+    def describe(self, run_id: str, markdown: str) -> None:
+        """Set what the MLflow UI shows as the run's description; texts out of data must be escaped in it."""
+        self.set_tags(run_id, {MLFLOW_RUN_NOTE: markdown})
 
     def log_text(self, run_id: str, text: str, artifact_path: str) -> None:
         """Store a text as an artifact, replacing one of the same path."""
@@ -277,12 +311,10 @@ class Tracker:
 
         Only the holder of the recipe's lease may call this. Runs that people made by hand are left alone.
         """
-        closed = []
-        for kind in ("recipe", "child"):
-            for run in self.runs(experiment, tags={KIND: kind}, status="RUNNING"):
-                if run.info.run_id != keep:
-                    self.finish(run.info.run_id, "KILLED")
-                    closed.append(str(run.info.run_id))
+        left = [run.info.run_id for run in self.runs(experiment, tags={KIND: None}, status="RUNNING")]
+        closed = [str(run_id) for run_id in left if run_id != keep]
+        for run_id in closed:
+            self.finish(run_id, "KILLED")
         return closed
 
     def _reopen(self, run: Run) -> None:

@@ -31,8 +31,7 @@ class ProgressBar:
             log.debug("the progress bar could not be moved: %s", error)
 
 
-def link_to_run(tracking_uri: str, *, experiment: str, run_id: str, key: str) -> None:
-    """Leave a link to a run's page in the MLflow UI; without an MLflow server there is no page."""
+def link_to_page(tracking_uri: str, page: str, *, text: str, key: str) -> None:
+    """Leave a link to a page of the MLflow UI; without an MLflow server there is no page."""
     if tracking_uri.startswith(("http://", "https://")):
-        link = f"{tracking_uri.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
-        create_link_artifact(link=link, link_text="the run in MLflow", key=key)
+        create_link_artifact(link=f"{tracking_uri.rstrip('/')}/{page}", link_text=text, key=key)

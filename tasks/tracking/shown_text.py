@@ -6,7 +6,12 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-_MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+!|~&:@.-])")
+_ESCAPES = str.maketrans(
+    {character: f"\\{character}" for character in r"\`*_[]|~"}
+    | {character: f"&#{ord(character)};" for character in "&<>@"}  # a backslash before these stays visible in MLflow
+)
+_LIST_OR_HEADING = re.compile(r"^(\d{1,9}(?=[.)](?:\s|$))|(?=[#=]|[-+](?!\d)))")
+_WEB_ADDRESS = re.compile(r"(?<=www)\.|:(?=//)", re.IGNORECASE)
 
 
 def printable(text: str) -> str:
@@ -26,8 +31,12 @@ def shortened(text: str, width: int) -> str:
 
 
 def escaped(text: str, width: int = 400) -> str:
-    """Text for Markdown as it is, on one line: nothing in it is a link, an image or HTML."""
-    return _MARKUP.sub(r"\\\1", shortened(text, width))
+    """Text for Markdown as it is, on one line: nothing in it is a link, an image or HTML.
+
+    What means something only in places is escaped only there: MLflow's lists show descriptions unrendered.
+    """
+    marked = shortened(text, width).translate(_ESCAPES)
+    return _WEB_ADDRESS.sub(lambda found: f"&#{ord(found[0])};", _LIST_OR_HEADING.sub(r"\1\\", marked))
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -13,6 +13,7 @@ from configs.roots import resolve_recipe
 from configs.schema import Recipe
 from tasks.tracking.prefect_server import close_dead_flow_runs, recipe_tags
 from tasks.tracking.prefect_turns import came_through_prefect
+from tasks.tracking.recipe_run import RecipeRun
 
 
 @task(name="read the recipe")
@@ -27,13 +28,17 @@ def read_recipe(request: RecipeRequest) -> tuple[Recipe, Path]:
     return resolve_recipe(asked, confined=came_through_prefect())
 
 
-@task(name="name the flow run")
-def name_flow_run(recipe_name: str, *, snapshot: str) -> None:
-    """Give the flow run the names of recipe and snapshot, now that both are known."""
+@task(name="name the runs")
+def name_runs(run: RecipeRun, *, snapshot: str) -> None:
+    """Give the flow run and MLflow's run the names of recipe and snapshot, now that both are known."""
     from prefect.client.orchestration import get_client
 
+    name = f"{run.recipe.name} {snapshot[:8]}"
     with get_client(sync_client=True) as client:
-        client.update_flow_run(flow_run.get_root_flow_run_id(), name=f"{recipe_name} {snapshot[:8]}")
+        client.update_flow_run(flow_run.get_root_flow_run_id(), name=name)
+    run.tracker.rename(run.run_id, name)
+    run.tracker.set_tags(run.run_id, {"burnish.recipe": run.recipe.name, "burnish.snapshot": snapshot})
+    run.tracker.log_snapshot_input(run.run_id, snapshot, name=run.recipe.name)
 
 
 @task(name="close dead runs")

@@ -3,6 +3,7 @@ import os
 import re
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,6 +148,41 @@ def test_outputs_of_an_option_are_a_table_in_mlflow(finished: Installation) -> N
 
     assert tables
     assert {"record_id", "reference"} <= set(json.loads(tables[0].read_text())["columns"])
+
+
+def test_runs_in_mlflow_say_what_they_are(finished: Installation) -> None:
+    from mlflow import MlflowClient
+
+    summary = finished.show()
+    url = f"sqlite:///{finished.home / 'mlflow.db'}"
+    client = MlflowClient(url, registry_uri=url)
+    [experiment] = client.search_experiments(filter_string="name = 'smoke'")
+
+    def found(where: str) -> dict[str, Any]:
+        return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id], where)}
+
+    [(name, parent)] = found("tags.burnish.kind = 'recipe'").items()
+    assert name == f"smoke {summary['snapshot'][:8]}"
+    assert parent.data.metrics["gain"] < 0
+    assert parent.data.tags["mlflow.note.content"].startswith("**Fine-tuning does not pay")
+    assert {
+        "burnish.verdict": "does_not_pay",
+        "burnish.snapshot": summary["snapshot"],
+    }.items() <= parent.data.tags.items()
+    trials = found(f"tags.burnish.kind = 'trial' and tags.burnish.study = '{parent.data.tags['burnish.study']}'")
+    assert set(trials) == {"trial/0", "trial/1"}
+    for trial in trials.values():
+        assert {"loss", "validation_exact_match", "validation_best", "training_seconds"} <= set(trial.data.metrics)
+        assert trial.data.tags["burnish.snapshot"] == summary["snapshot"]
+        assert trial.data.tags["mlflow.note.content"].startswith("**finished**")
+    [candidate] = found("tags.burnish.candidate = 'yes'").values()
+    version = client.get_model_version("smoke", "1")
+    assert version.tags["burnish.adapter"] == candidate.data.tags["burnish.adapter"]
+    assert version.run_id == parent.info.run_id
+    scored = found(f"tags.burnish.kind = 'scorecard' and tags.mlflow.parentRunId = '{parent.info.run_id}'")
+    assert set(scored) == {f"test/{option['name']}" for option in summary["options"]}
+    for run in (parent, *trials.values(), *scored.values()):
+        assert summary["snapshot"].startswith(run.inputs.dataset_inputs[0].dataset.digest)
 
 
 def test_no_path_outside_home_is_written(finished: Installation) -> None:

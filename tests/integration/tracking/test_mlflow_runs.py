@@ -63,28 +63,67 @@ def test_another_recipe_gets_another_parent(tracker: Tracker) -> None:
 def test_a_child_stands_once_under_its_parent(tracker: Tracker) -> None:
     experiment = tracker.experiment("icd10")
     parent, other = open_parent(tracker, experiment, digest="a"), open_parent(tracker, experiment, digest="b")
-    first = tracker.child(parent, "trial/0", tags={})
+    first = tracker.child(parent, "trial/0", kind="trial", tags={})
     tracker.finish(first, "KILLED")
 
-    again = tracker.child(parent, "trial/0", tags={"resumed": "yes"})
+    again = tracker.child(parent, "trial/0", kind="trial", tags={"resumed": "yes"})
 
     assert again == first
     assert tracker.run(again).info.status == "RUNNING"
     assert tracker.run(again).data.tags["resumed"] == "yes"
-    assert first not in {tracker.child(parent, "trial/1", tags={}), tracker.child(other, "trial/0", tags={})}
+    assert first not in {
+        tracker.child(parent, "trial/1", kind="trial", tags={}),
+        tracker.child(other, "trial/0", kind="trial", tags={}),
+    }
+
+
+def test_a_trial_of_a_study_that_goes_on_under_another_parent_stays_one_run(tracker: Tracker) -> None:
+    experiment = tracker.experiment("icd10")
+    first, second = open_parent(tracker, experiment, digest="a"), open_parent(tracker, experiment, digest="b")
+    trial = tracker.child(first, "trial/0", kind="trial", tags={}, identity="study", of_any_parent=True)
+
+    again = tracker.child(second, "trial/0", kind="trial", tags={}, identity="study", of_any_parent=True)
+    of_another_study = tracker.child(second, "trial/0", kind="trial", tags={}, identity="other", of_any_parent=True)
+
+    assert again == trial
+    assert tracker.run(trial).data.tags["mlflow.parentRunId"] == first
+    assert of_another_study != trial
+
+
+def test_runs_are_found_by_what_they_hold(tracker: Tracker) -> None:
+    experiment = tracker.experiment("icd10")
+    parent = open_parent(tracker, experiment)
+    trial = tracker.child(parent, "trial/0", kind="trial", tags={"burnish.study": "s"})
+    tracker.child(parent, "option/classical", kind="option", tags={})
+    tracker.client.create_run(experiment)
+
+    assert [run.info.run_id for run in tracker.runs(experiment, tags={"burnish.kind": "trial"})] == [trial]
+    assert [run.info.run_id for run in tracker.runs(experiment, tags={"burnish.study": None})] == [trial]
+    assert len(tracker.runs(experiment, tags={"burnish.kind": None})) == 3
+
+
+def test_a_run_is_renamed_and_described(tracker: Tracker) -> None:
+    run_id = open_parent(tracker, tracker.experiment("icd10"))
+
+    tracker.rename(run_id, "icd10 1a2b3c4d")
+    tracker.describe(run_id, "**pays**")
+
+    run = tracker.run(run_id)
+    assert (run.info.run_name, run.data.tags["mlflow.runName"]) == ("icd10 1a2b3c4d", "icd10 1a2b3c4d")
+    assert run.data.tags["mlflow.note.content"] == "**pays**"
 
 
 @pytest.mark.parametrize("name", ["nearest-8 (label scoring)", "ada's wording", 'the "best"', "答え"])
 def test_a_child_of_any_name_is_found_again(tracker: Tracker, name: str) -> None:
     parent = open_parent(tracker, tracker.experiment("icd10"))
 
-    assert tracker.child(parent, name, tags={}) == tracker.child(parent, name, tags={})
+    assert tracker.child(parent, name, kind="option", tags={}) == tracker.child(parent, name, kind="option", tags={})
 
 
 def test_leftovers_are_closed_but_neither_the_parent_at_work_nor_runs_of_people(tracker: Tracker) -> None:
     experiment = tracker.experiment("icd10")
     dead, kept = open_parent(tracker, experiment, digest="a"), open_parent(tracker, experiment, digest="b")
-    orphan = tracker.child(dead, "trial/0", tags={})
+    orphan = tracker.child(dead, "trial/0", kind="trial", tags={})
     by_hand = tracker.client.create_run(experiment).info.run_id
 
     closed = tracker.close_leftovers(experiment, keep=kept)

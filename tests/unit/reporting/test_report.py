@@ -3,6 +3,7 @@ from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from tasks.reporting.details import cost_note, seed_note, trial_rows
@@ -81,8 +82,28 @@ def test_the_report_starts_with_the_verdict() -> None:
 def test_nothing_out_of_the_data_is_markup_in_markdown() -> None:
     text = summary_as_markdown(summary(HOSTILE))
 
-    assert re.findall(r"(?<!\\)[<>\[\]()]", text) == []
-    assert escaped("a|b\n# c") == "a\\|b \\# c"
+    assert re.findall(r"(?<!\\)[<>\[\]]|://", text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a|b\n# c", "a\\|b # c"),
+        ("# c", "\\# c"),
+        ("1. first", "1\\. first"),
+        ("- item", "\\- item"),
+        ("-75.0 points", "-75.0 points"),
+        ("25.0%", "25.0%"),
+        ("1234) x", "1234\\) x"),
+        ("see http://x.org and www.x.org", "see http&#58;//x.org and www&#46;x.org"),
+        ("a@b.org", "a&#64;b.org"),
+        ("&lt;b&gt; <i>", "&#38;lt;b&#38;gt; &#60;i&#62;"),
+        ("![x](y)", "!\\[x\\](y)"),
+        ("Fine-tuning pays: 25.0% (36 records)", "Fine-tuning pays: 25.0% (36 records)"),
+    ],
+)
+def test_markdown_is_escaped_where_it_means_something(text: str, shown: str) -> None:
+    assert escaped(text) == shown
 
 
 def test_nothing_out_of_the_data_drives_the_terminal() -> None:

@@ -48,7 +48,10 @@ def sent_for(kind: str, path: str = "/", **headers: str) -> list[dict[str, Any]]
     sent: list[dict[str, Any]] = []
 
     async def server(scope: Any, receive: Any, send: Any) -> None:
-        sent.append({"type": "passed"})
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"x", b"y")]})
+        else:
+            sent.append({"type": "passed"})
 
     async def send(message: Any) -> None:
         sent.append(dict(message))
@@ -72,5 +75,17 @@ def test_a_closed_path_is_nobodys() -> None:
 
 
 def test_everything_else_is_passed_on() -> None:
-    assert sent_for("http", host="localhost:4200") == [{"type": "passed"}]
+    assert sent_for("http", host="localhost:4200")[0]["status"] == 200
+    assert sent_for("websocket", host="localhost:4200") == [{"type": "passed"}]
     assert sent_for("lifespan") == [{"type": "passed"}]
+
+
+def test_a_page_may_reach_its_own_servers_only_and_stands_in_no_foreign_frame() -> None:
+    headers = dict(sent_for("http", host="localhost:4200")[0]["headers"])
+
+    policy = headers[b"content-security-policy"].decode()
+    default, frames = policy.split("; ")
+    assert headers[b"x"] == b"y"
+    assert {"'self'", "http://localhost:*", "ws://127.0.0.1:*", "https://models.example:*"} <= set(default.split())
+    assert not {"*", "http:", "https:", "ws:", "wss:"} & set(default.split())
+    assert frames == "frame-ancestors 'self'"
