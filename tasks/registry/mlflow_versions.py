@@ -235,7 +235,7 @@ def versions_in_words(tracker: Tracker, name: str) -> str:
         aliases = ", ".join(sorted(alias for alias, holder in holders.items() if holder == str(number)))
         shown.append(f"{number} ({aliases})" if aliases else str(number))
     older = f" and {len(numbers) - len(shown)} older" if len(numbers) > len(shown) else ""
-    return f"versions {', '.join(shown)}{older}" if shown else "no version"
+    return f"version{'s' if len(numbers) > 1 else ''} {', '.join(shown)}{older}" if shown else "no version"
 
 
 def own_models(tracker: Tracker) -> list[str]:

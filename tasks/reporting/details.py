@@ -22,6 +22,7 @@ def report_details(
     table: Mapping[str, Any],
     lineage: Mapping[str, Any],
     requests_per_month: int,
+    why: Mapping[str, str],
 ) -> dict[str, Any]:
     """Everything that only the report shows.
 
@@ -32,6 +33,7 @@ def report_details(
         table: the per-row outputs of all options: `columns` and `data`.
         lineage: names and digests, as rows.
         requests_per_month: the recipe's load.
+        why: what each rule of the suite is for.
     """
     cards = outputs["evaluate"]["scorecards"]
     candidate = next(card for card in cards if card["kind"] == "candidate")
@@ -41,7 +43,7 @@ def report_details(
     )
     return {
         "data": _data_rows(outputs),
-        "validation": outputs["validate"]["outcomes"],
+        "validation": [{**row, "why": why.get(row["rule"], "")} for row in outputs["validate"]["outcomes"]],
         "trials": trial_rows(outputs["search"]["study"], curves),
         "seed_note": seed_note(outputs["search"]["study"]),
         "option_costs": [_option_row(card) for card in cards],

@@ -23,6 +23,7 @@ from tasks.tracking.prefect_artifacts import artifact_key, link_to_page
 from tasks.tracking.recipe_run import RecipeRun
 from tasks.tracking.shown_text import escaped
 from tasks.tracking.stage_ledger import StageRecord
+from tasks.validation.suites import SUITES_FOLDER, load_suite
 
 
 @task(name="write report")
@@ -133,7 +134,8 @@ def _cost(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]]) -> dict[str,
 
 
 def _details(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    decision = outputs["promote"]["decision"]
+    decision, chosen = outputs["promote"]["decision"], run.recipe.validation
+    suite = load_suite(chosen.suite, chosen.overrides, SUITES_FOLDER)
     lineage = {
         "recipe run": run.run_id,
         "model version": f"{run.recipe.name}/{outputs['promote']['version']}",
@@ -150,6 +152,7 @@ def _details(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]]) -> dict[s
         table=_table(run, outputs["evaluate"]["evaluation_run"]),
         lineage=lineage,
         requests_per_month=run.recipe.economics.requests_per_month,
+        why={name: rule.why for name, rule in suite.rules.items()},
     )
 
 

@@ -107,11 +107,13 @@ def _flow_runs_at_work(api_url: str) -> Sequence[str]:
 
 
 def _unreviewed(settings: Settings) -> Sequence[str]:
+    from configs.settings import check_home
     from tasks.promotion.alias_moves import unreviewed
     from tasks.registry.mlflow_versions import own_models
     from tasks.tracking.recipe_run import tracker_at
 
     try:
+        check_home(settings)  # looking makes no home
         tracker = tracker_at(settings)
         return [
             f"{name}/{version} is {alias} but never cleared its gates, and nobody said why; "

@@ -90,6 +90,13 @@ def test_a_mistyped_home_is_named_and_not_made(tmp_path: Path, arguments: tuple[
     assert not (tmp_path / "hoome").exists()
 
 
+def test_looking_at_a_home_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    burnish("status", BURNISH_HOME=str(tmp_path / "hoome"))
+    burnish("down", BURNISH_HOME=str(tmp_path / "hoome"))
+
+    assert not (tmp_path / "hoome").exists()
+
+
 def test_a_server_elsewhere_needs_no_home(tmp_path: Path) -> None:
     elsewhere = {"BURNISH_HOME": str(tmp_path / "none"), "MLFLOW_TRACKING_URI": "https://mlflow.example"}
 

@@ -193,7 +193,7 @@ def test_a_version_is_found_by_alias_by_number_or_as_the_champion(tracker: Track
     ("reference", "message"),
     [
         ("icd10@challenger", r"no alias 'challenger'; it has champion \(version 1\)"),
-        ("icd10/7", r"no version '7'; it has versions 1 \(champion\)"),
+        ("icd10/7", r"no version '7'; it has version 1 \(champion\)"),
         ("nothing@champion", "no registered model 'nothing'"),
         ("nothing/1", "no registered model 'nothing'"),
         ("../etc@champion", "given as name@alias or name/version"),

@@ -35,7 +35,7 @@ def summary(name: str = "classical", aliases: tuple[str, ...] = ()) -> RunSummar
         details={
             "data": {"records": name},
             "validation": [
-                {"rule": name, "column": "prompt", "on_failure": "drop", "failed": True, "count": 3, "detail": name}
+                {"rule": name, "column": "prompt", "on_failure": "drop", "failed": True, "count": 3, "detail": name, "why": name}
             ],
             "trials": [
                 {
@@ -222,11 +222,12 @@ def test_the_report_names_date_base_and_description_and_speaks_in_words() -> Non
 
 
 def test_rules_that_were_met_are_folded_below_those_that_failed() -> None:
-    rules = [{"rule": name, "column": "c", "on_failure": "warn", "failed": name == "bad", "count": 0, "detail": ""}
+    rules = [{"rule": name, "column": "c", "on_failure": "warn", "failed": name == "bad", "count": 0, "detail": "", "why": f"For {name}."}
              for name in ("fine", "bad")]  # fmt: skip
 
     html = render_report(replace(summary(), details={**summary().details, "validation": rules}))
 
+    assert "For bad." in html
     assert html.index(">bad<") < html.index("1 rules were met") < html.index(">fine<")
 
 
