@@ -35,7 +35,10 @@ def summary(name: str = "classical", aliases: tuple[str, ...] = ()) -> RunSummar
         details={
             "data": {"records": name},
             "validation": [
-                {"rule": name, "column": "prompt", "on_failure": "drop", "failed": True, "count": 3, "detail": name, "why": name}
+                {
+                    "rule": name, "column": "prompt", "on_failure": "drop", "failed": True, "count": 3,
+                    "detail": name, "why": name,
+                }
             ],
             "trials": [
                 {
@@ -222,8 +225,8 @@ def test_the_report_names_date_base_and_description_and_speaks_in_words() -> Non
 
 
 def test_rules_that_were_met_are_folded_below_those_that_failed() -> None:
-    rules = [{"rule": name, "column": "c", "on_failure": "warn", "failed": name == "bad", "count": 0, "detail": "", "why": f"For {name}."}
-             for name in ("fine", "bad")]  # fmt: skip
+    same = {"column": "c", "on_failure": "warn", "count": 0, "detail": ""}
+    rules = [{**same, "rule": name, "failed": name == "bad", "why": f"For {name}."} for name in ("fine", "bad")]
 
     html = render_report(replace(summary(), details={**summary().details, "validation": rules}))
 
