@@ -174,7 +174,7 @@ def decide_and_move(run: RecipeRun, checked: StageRecord, scores: StageRecord, v
             decision=f"{run.run_id} {identity}", champion=decision.champion_version,
             gates=[gate.name for gate in decision.gates if not gate.passed],
         )  # fmt: skip
-    log.info("  %s", verdict.sentence)
+    log.info("  verdict: %s", verdict.kind.replace("_", " "))  # the summary says it in full
     others = [*cheaper, *([champion] if champion else [])]
     gains = {card.name: compare(candidate, card, rows=rows, confidence=recipe.evaluation.confidence) for card in others}
     return {
