@@ -180,6 +180,8 @@ def _callbacks(run: RecipeRun, snapshot: str, study_name: str) -> TrialCallbacks
     ended: dict[str, TrialRow] = {}
     children: dict[str, str] = {}
     last_line: dict[str, float] = {}
+    on_record: dict[tuple[str, str], int] = {}
+    validation = f"validation_{metric}"
 
     def child_of(name: str) -> str:
         if name not in children:
@@ -197,18 +199,22 @@ def _callbacks(run: RecipeRun, snapshot: str, study_name: str) -> TrialCallbacks
         check_lease(run.recipe.name)
         child = child_of(request.name)
         tracker.log_params(child, {**request.training.model_dump(mode="json"), "seed": request.seed})
+        for key in ("loss", validation):
+            on_record[request.name, key] = tracker.last_step(child, key)
         log.info("  %s starts: %s", request.name, _shown(request.parameters))
 
     def on_step(request: TrialRequest, report: Mapping[str, Any]) -> None:
-        if report.get("replayed"):
-            return  # on record since before the interruption
+        step = report["step"]
         if report["kind"] == "validation":
             check_lease(run.recipe.name)
-        keys = ("loss", "learning_rate", "records_per_second") if report["kind"] == "step" else ("value",)
-        rows = [
-            MetricRow(f"validation_{metric}" if key == "value" else key, report[key], report["step"]) for key in keys
-        ]
-        tracker.log_metrics_batch(child_of(request.name), rows)
+            rows = [MetricRow(validation, report["value"], step)]
+        else:
+            rows = [MetricRow(key, report[key], step) for key in ("loss", "learning_rate", "records_per_second")]
+        # a fine-tune that was interrupted does some steps again, and replays its looks: each is put on record once
+        if step > on_record[request.name, rows[0].key]:
+            tracker.log_metrics_batch(child_of(request.name), rows)
+        if report.get("replayed"):
+            return
         if report["kind"] == "validation":
             log.info("  %s step %d: validation %.3f", request.name, report["step"], report["value"])
         elif time.monotonic() - last_line.get(request.name, 0.0) > _LOG_EVERY_SECONDS:

@@ -244,6 +244,11 @@ class Tracker:
         with self.explained("log metrics"):
             self.client.log_batch(run_id, metrics=[Metric(row.key, row.value, now, row.step) for row in rows])
 
+    def last_step(self, run_id: str, key: str) -> int:
+        """Return the largest step at which a metric is on record; -1 where it isn't."""
+        with self.explained(f"read the metric {key!r}"):
+            return max((metric.step for metric in self.client.get_metric_history(run_id, key)), default=-1)
+
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run, replacing those of the same key."""
         if tags:

@@ -215,7 +215,7 @@ def worker(team: TeamServers, recipes: Path, home: Path) -> Iterator[subprocess.
     environment = {
         **clean_environment(), **team.environment,
         "BURNISH_HOME": str(home), "BURNISH_ROOTS": str(recipes), "PREFECT_HOME": str(home / "prefect"),
-        "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_LOGGING_LEVEL": "INFO",
+        "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
     }  # fmt: skip
     set_private_switches(environment)
     (home / "prefect").mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -253,7 +253,9 @@ def test_two_workers_run_three_recipes_though_one_is_killed_mid_trial(
     with ExitStack() as stack:
         first = stack.enter_context(worker(team, recipes, c))
         stack.enter_context(worker(team, recipes, d))
-        wait_for(lambda: checkpoints(c), "a trial on the first worker's machine")
+        study = wait_for(lambda: checkpoints(c), "a trial on the first worker's machine")[0].parts[-4]
+        shared = f"burnish/checkpoints/{study}"
+        wait_for(lambda: any("manifest" in key for key in team.store.objects(shared)), "its checkpoint in the store")
         kill_tree(first)  # with the flow run that it started: the machine is gone
 
         wait_for(lambda: [state(run) for run in submitted.values()].count("Completed") == 2, "the other machine's runs")
@@ -265,6 +267,8 @@ def test_two_workers_run_three_recipes_though_one_is_killed_mid_trial(
     for name in submitted:
         Recorded(team, name).assert_whole()
     assert "resumed" in _trial_reasons(team, lost)
+    looks = (team.folder / "worker-d.log").read_text().count("trial/0 step 4: validation")
+    assert looks == 2, "the lost trial goes on from the checkpoint of the machine that is gone, after its first look"
 
 
 def _trial_reasons(team: TeamServers, recipe: str) -> str:
