@@ -34,7 +34,7 @@ def evaluate(run: RecipeRun, checked: StageRecord, cheaper: StageRecord, study: 
     options = [*cheap, candidate, *reigning]
 
     def work() -> dict[str, Any]:
-        look = count_look(run, candidate, champion)
+        look = count_look(run, snapshot, candidate, champion)
         answers = {option.name: answer_classically(run, snapshot, option) for option in classical}
         answers |= answer_with_model(run, snapshot, base, [*prompted, candidate], split="test", limit=None)
         if champion:

@@ -51,20 +51,19 @@ def find_champion(run: RecipeRun, candidate: Option, base: str, labels: Sequence
 
 
 @task(name="count the look at the test set")
-def count_look(run: RecipeRun, candidate: Option, champion: Incumbent | None) -> int:
-    """Number of this look, from 1; written down before the test records are answered.
-
-    Counted over what decides which records are test records, not over one snapshot: as data grows, or as the
-    fractions are nudged, most test rows were looked at before.
-    """
-    from tasks.data.splitting import has_own_split
+def count_look(run: RecipeRun, snapshot: str, candidate: Option, champion: Incumbent | None) -> int:
+    """Number of this look, from 1; written down before the test records are answered."""
+    from tasks.data.snapshots import read_snapshot
+    from tasks.evaluation.contest import contest_of, lineage_of
     from tasks.tracking.looks import spend_look
 
-    data = run.recipe.data
-    own = has_own_split(data)
-    lineage = {"own": own, "column": data.split.column, "salt": None if own else data.split.salt}
-    contest = {"candidate": option_key(candidate), "champion": champion.version if champion else None}
-    return spend_look(run.tracker, run.experiment, lineage={**lineage, "group_by": data.group_by}, contest=contest)
+    contest = contest_of(
+        option_key(candidate),
+        champion.version if champion else None,
+        records=read_snapshot(run.settings.snapshots, snapshot).split("test"),
+        evaluation=run.recipe.evaluation,
+    )
+    return spend_look(run.tracker, run.experiment, lineage=lineage_of(run.recipe.data), contest=contest)
 
 
 @task(name="identify the evaluation")

@@ -25,7 +25,7 @@ def spend_look(tracker: Tracker, experiment: str, *, lineage: Mapping[str, Any],
         tracker: the door to MLflow.
         experiment: id of the recipe's experiment.
         lineage: what decides which records are test records.
-        contest: who was compared with whom.
+        contest: who is compared with whom, and on what.
     """
     prefix = f"{_TAG}{digest_of(dict(lineage))[:12]}."
     with tracker.explained("read the looks at the test set"):
