@@ -18,7 +18,6 @@ GATES = [
     "slices",
     "latency",
     "cost",
-    "data",
     "parity",
 ]
 
@@ -34,7 +33,7 @@ CANDIDATE, CHEAPER = card(300), card(240, "zero-shot")
 def decide(candidate=CANDIDATE, cheaper=(CHEAPER,), champion=None, *, policy=None, **facts):
     policy = policy or Promotion()
     verdict = decide_verdict(candidate, cheaper, rows=ROWS, promotion=policy, economics=ECONOMICS, confidence=0.95)
-    defaults = {"look": 1, "parity_passed": True, "parity_reason": "logits agree", "stop_failures": 0}
+    defaults = {"look": 1, "parity_passed": True, "parity_reason": "logits agree"}
     return should_promote(
         candidate,
         cheaper,
@@ -68,7 +67,6 @@ def test_the_alias_is_the_policys():
     ("facts", "gates"),
     [
         ({"parity_passed": False, "parity_reason": "3 records differ"}, ["parity"]),
-        ({"stop_failures": 2}, ["data"]),
         ({"policy": Promotion(max_latency_p95_seconds=0.2)}, ["latency"]),
         ({"policy": Promotion(max_latency_p95_seconds=0.23)}, []),
         ({"policy": Promotion(max_cost_per_1000_requests=0.7)}, ["cost"]),
@@ -81,8 +79,8 @@ def test_the_alias_is_the_policys():
         ({"cheaper": (CHEAPER, card(299, "classical"))}, ["gain over cheaper options", "pays"]),
         ({"cheaper": ()}, ["pays"]),
         (
-            {"stop_failures": 1, "parity_passed": False, "policy": Promotion(min_gain=0.2)},
-            ["gain over cheaper options", "pays", "data", "parity"],
+            {"parity_passed": False, "policy": Promotion(min_gain=0.2)},
+            ["gain over cheaper options", "pays", "parity"],
         ),
     ],
 )
@@ -152,7 +150,7 @@ def test_a_large_loss_that_is_not_sure_is_told():
     decision = should_promote(
         candidate, [other], None,
         champion_version=None, rows=rows, verdict=verdict, policy=Promotion(), currency="EUR",
-        look=1, parity_passed=True, parity_reason="", stop_failures=0,
+        look=1, parity_passed=True, parity_reason="",
     )  # fmt: skip
 
     assert decision.looks_worse == (
