@@ -63,5 +63,7 @@ def _final_state(stages: Sequence[StageRecord], summary: RunSummary) -> State[Ru
     if all(stage.reused for stage in stages):
         version = summary.model["version"]
         return Completed(name="Skipped", message=f"every stage was reused: the same was trained before as {version}")
-    outcome = "Promoted" if summary.decision["promote"] else "Rejected"
-    return Completed(name=outcome, message="; ".join(summary.decision["reasons"]), data=summary)
+    if summary.decision["promote"]:
+        return Completed(name="Promoted", message="cleared every gate", data=summary)
+    # names only: the reasons name slices of the data, and the message goes into Prefect's database
+    return Completed(name="Rejected", message=f"refused by {', '.join(summary.decision['refused_by'])}", data=summary)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -44,14 +44,6 @@ def macro_f1(outputs: Sequence[str], references: Sequence[str]) -> float:
     pairs = zip(outputs, references, strict=True)
     right = Counter(reference.strip() for output, reference in pairs if output.strip() == reference.strip())
     return float(np.mean([2 * right[label] / (said[label] + wanted[label]) for label in wanted]))
-
-
-def accuracy_per_label(outputs: Sequence[str], references: Sequence[str]) -> Mapping[str, float]:
-    """Share of right answers (exact match) among the records of each reference label."""
-    scores: defaultdict[str, list[float]] = defaultdict(list)
-    for score, reference in zip(score_rows("exact_match", outputs, references), references, strict=True):
-        scores[reference.strip()].append(score)
-    return {label: float(np.mean(values)) for label, values in sorted(scores.items())}
 
 
 def normalise(text: str) -> str:

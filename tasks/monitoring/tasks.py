@@ -71,8 +71,8 @@ def begin_retrain(run: RecipeRun, decision: RetrainDecision) -> None:
 def compare_data(run: RecipeRun, checked: StageRecord) -> str:
     """Tell what the data gained and lost since the champion (else the newest finished run) was trained.
 
-    Done once for a run: after the promotion the champion may be this run's own candidate. Where those records are gone
-    it says so, and the retrain goes on.
+    Done once for a run and its data: after the promotion the champion may be this run's own candidate. Where those
+    records are gone it says so, and the retrain goes on.
     """
     from tasks.data.snapshots import read_snapshot
     from tasks.monitoring.data_changes import compare_records
@@ -80,7 +80,7 @@ def compare_data(run: RecipeRun, checked: StageRecord) -> str:
     from tasks.monitoring.retrain_facts import trained_snapshot
 
     earlier = trained_snapshot(run.tracker, run.recipe.name, run.experiment, settings=run.settings)
-    if earlier is None or run.tracker.read_text(run.run_id, _DATA_CHANGES) is not None:
+    if earlier is None or _is_compared(run, checked.outputs["snapshot"]):
         return ""
     if not earlier.is_here:
         gone = f"the records that {earlier.name} was trained on are not here any more: nothing to compare with"
@@ -101,6 +101,12 @@ def compare_data(run: RecipeRun, checked: StageRecord) -> str:
     reach("retrain:data-compared")
     run.tracker.log_text(run.run_id, json.dumps(values, indent=1, ensure_ascii=False), _DATA_CHANGES)  # done: last
     return changes.sentence
+
+
+def _is_compared(run: RecipeRun, snapshot: str) -> bool:
+    """Whether the run holds a comparison of just this snapshot: a continued run may have other data by now."""
+    stored = run.tracker.read_text(run.run_id, _DATA_CHANGES)
+    return stored is not None and json.loads(stored)["snapshot_now"] == snapshot
 
 
 @task(name="compare slices with the champion")

@@ -58,7 +58,6 @@ def should_promote(
     look: int,
     parity_passed: bool,
     parity_reason: str,
-    stop_failures: int,
     currency: str,
 ) -> Decision:
     """Decide whether the candidate earns its alias. Every gate is evaluated, so that all reasons are known.
@@ -77,7 +76,6 @@ def should_promote(
         look: Number of this decision on this test set, from 1.
         parity_passed: Whether the registered model equals the trained one.
         parity_reason: What the parity check found, in one sentence.
-        stop_failures: Rules with `on_failure: stop` that the data failed.
         currency: Of costs, shown only.
     """
     level = confidence_at_look(policy.alpha, look)
@@ -92,7 +90,6 @@ def should_promote(
         _slice_gate(compared, policy),
         _latency_gate(candidate, policy),
         _cost_gate(candidate, policy, currency),
-        _validation_gate(stop_failures),
         GateOutcome("parity", parity_passed, parity_reason),
     )
     promote = all(gate.passed for gate in gates)
@@ -207,8 +204,3 @@ def _cost_gate(candidate: Scorecard, policy: Promotion, currency: str) -> GateOu
         return GateOutcome("cost", True, "no limit set")
     reason = f"1,000 requests cost {found:.4g} {currency}; at most {limit:g} {currency} is allowed"
     return GateOutcome("cost", found <= limit, reason)
-
-
-def _validation_gate(stop_failures: int) -> GateOutcome:
-    count = {0: "no rule", 1: "one rule"}.get(stop_failures, f"{stop_failures} rules")
-    return GateOutcome("data", stop_failures == 0, f"{count} with on_failure: stop failed")

@@ -122,7 +122,7 @@ def promote_identity(run: RecipeRun, checked: StageRecord, scores: StageRecord, 
     """Hash of what verdict and decision depend on."""
     inputs = {
         "scores": scores.identity,
-        "version": version.identity,
+        "version": [version.identity, version.outputs["version"]],
         "snapshot": checked.outputs["snapshot"],
         "promotion": run.recipe.promotion.model_dump(mode="json"),
         "economics": run.recipe.economics.model_dump(mode="json"),
@@ -162,7 +162,6 @@ def decide_and_move(run: RecipeRun, checked: StageRecord, scores: StageRecord, v
         champion_version=scores.outputs["champion_version"], rows=rows, verdict=verdict, policy=recipe.promotion,
         look=look,
         parity_passed=bool(version.outputs["parity"]["passed"]), parity_reason=version.outputs["parity"]["sentence"],
-        stop_failures=sum(row["failed"] and row["on_failure"] == "stop" for row in checked.outputs["outcomes"]),
         currency=recipe.economics.currency,
     )  # fmt: skip
     identity = promote_identity.fn(run, checked, scores, version)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from configs.errors import RegistryError
 from tasks.registry.mlflow_versions import (
+    ADAPTER,
     BASE,
     aliases_of,
+    digest_tag,
     find_version,
     get_version,
     restore_adapter,
@@ -44,7 +46,7 @@ def find_incumbent(tracker: Tracker, name: str, *, candidate_identity: str, adap
     decision again and not a contest with itself. The champion's adapter is fetched where it isn't there.
 
     Raises:
-        RegistryError: the champion wasn't registered by Burnish, so it can't be scored.
+        RegistryError: the champion wasn't registered by Burnish, so it can't be scored; or its tags were changed.
     """
     reigning = aliases_of(tracker, name).get("champion", "")
     known = find_version(tracker, name, identity=candidate_identity)
@@ -59,6 +61,12 @@ def find_incumbent(tracker: Tracker, name: str, *, candidate_identity: str, adap
             f"version {version} of {name!r} is the champion, but Burnish did not register it and can't score it; "
             f"take the alias away, or give it to a version that Burnish registered (`burnish history {name}`)"
         )
-    restore_adapter(tracker, champion, adapters=adapters)
     option = {**json.loads(champion.tags[OPTION]), "kind": "champion", "name": f"champion (version {version})"}
-    return Incumbent(version, option, champion.tags[BASE])
+    if option.get("adapter") != digest_tag(champion, ADAPTER):
+        raise RegistryError(
+            f"the tags {OPTION!r} and {ADAPTER!r} of version {version} of {name!r} name two adapters: somebody changed "
+            "them; restore them in the MLflow UI, or take the alias away"
+        )
+    base = digest_tag(champion, BASE)
+    restore_adapter(tracker, champion, adapters=adapters)
+    return Incumbent(version, option, base)

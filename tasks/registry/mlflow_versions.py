@@ -17,7 +17,7 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_ALREADY_EXI
 
 from configs.errors import RegistryError
 from tasks.registry.packaging import AdapterPackage, written_package
-from tasks.storage.durable import is_valid_directory, make_private_directory, new_directory, read_manifest
+from tasks.storage.durable import is_digest, is_valid_directory, make_private_directory, new_directory, read_manifest
 from tasks.storage.faults import reach
 
 if TYPE_CHECKING:
@@ -122,9 +122,7 @@ def restore_adapter(tracker: Tracker, version: ModelVersion, *, adapters: Path) 
     Raises:
         RegistryError: Burnish did not register the version, or what it holds is damaged.
     """
-    digest = version.tags.get(ADAPTER)
-    if digest is None:
-        raise RegistryError(f"version {version.version} of {version.name!r} was not registered by Burnish")
+    digest = digest_tag(version, ADAPTER)
     if is_valid_directory(adapters / digest):
         return adapters / digest
     make_private_directory(adapters)
@@ -142,6 +140,23 @@ def restore_adapter(tracker: Tracker, version: ModelVersion, *, adapters: Path) 
             for file in read_manifest(fetched)["files"]:
                 shutil.copyfile(fetched / file, directory / file)
     return adapters / digest
+
+
+def digest_tag(version: ModelVersion, key: str) -> str:
+    """Return the digest that a version's tag holds; whoever may edit tags in MLflow could have put a path there.
+
+    Raises:
+        RegistryError: there is no such tag, so Burnish did not register the version; or it holds no digest.
+    """
+    digest = version.tags.get(key)
+    if digest is None:
+        raise RegistryError(f"version {version.version} of {version.name!r} was not registered by Burnish")
+    if not is_digest(digest):
+        raise RegistryError(
+            f"the tag {key!r} of version {version.version} of {version.name!r} must be a digest of 64 hex characters, "
+            f"got {digest!r}; somebody changed it: don't use the version, or restore the tag in the MLflow UI"
+        )
+    return digest
 
 
 def find_version(tracker: Tracker, name: str, *, identity: str) -> str | None:

@@ -29,12 +29,12 @@ def predict(settings: Settings, reference: str, texts: Sequence[str]) -> list[st
     import mlflow
     import pandas as pd
 
-    from tasks.registry.mlflow_versions import BASE, resolve_version
+    from tasks.registry.mlflow_versions import BASE, digest_tag, resolve_version
 
     tracker = tracker_at(settings)
     version = resolve_version(tracker, reference)
     if BASE in version.tags:
-        at_hand(settings, "bases", version.tags[BASE])
+        at_hand(settings, "bases", digest_tag(version, BASE))
     mlflow.set_tracking_uri(settings.tracking_uri)
     try:
         with _bases_at(settings.bases), warnings.catch_warnings():

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from configs.errors import ServerError, StorageError
-from tasks.storage.durable import MANIFEST, file_digest, new_directory, read_manifest
+from tasks.storage.durable import MANIFEST, file_digest, file_within, new_directory, read_manifest
 from tasks.storage.faults import reach
 
 _MISSING = ("404", "NoSuchKey", "NotFound")
@@ -56,7 +56,7 @@ class S3Directories:
             about = {name: value for name, value in manifest.items() if name != "files"}
             with new_directory(target, **about) as directory:
                 for name, digest in manifest["files"].items():
-                    file = directory / _safe(name, key)
+                    file = directory / file_within(name, key)
                     file.parent.mkdir(parents=True, exist_ok=True)
                     self._client.download_file(self._bucket, self._key(key, name), str(file))
                     if file_digest(file) != digest:
@@ -146,11 +146,3 @@ def ensure_bucket(root: str) -> bool:
         ServerError: the store can't be reached, or the keys may not make buckets.
     """
     return S3Directories(root).ensure_bucket()
-
-
-def _safe(name: str, key: str) -> PurePosixPath:
-    """A file's name out of a manifest that others could write: never a path out of the directory."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in name or path.name == MANIFEST:
-        raise StorageError(f"the manifest of {key} names the file {name!r}, which no directory of ours has; delete it")
-    return path

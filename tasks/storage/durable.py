@@ -6,11 +6,12 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from configs.errors import StorageError
@@ -18,6 +19,7 @@ from tasks.storage.faults import reach
 
 MANIFEST = "manifest.json"
 _TEMPORARY = ".tmp-"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _WRITABLE = "BURNISH_HOME must be a folder that you may write to"
 
 
@@ -95,7 +97,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     """Return the manifest of a directory made by `new_directory`.
 
     Raises:
-        StorageError: there is no manifest, or it is damaged.
+        StorageError: there is no manifest, it is damaged, or it names a file outside of the directory.
     """
     try:
         manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
@@ -103,7 +105,28 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         raise StorageError(f"{directory} has no readable {MANIFEST} ({error}); delete it and run again") from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise StorageError(f"{directory / MANIFEST} is damaged; delete {directory} and run again")
+    for name in manifest["files"]:
+        file_within(name, str(directory))
     return manifest
+
+
+def file_within(name: str, directory: str) -> PurePosixPath:
+    """Return the relative path of a file that a manifest names; others could write the manifest.
+
+    Raises:
+        StorageError: the path leads out of the directory, or is the manifest's own.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in name or path.name == MANIFEST:
+        raise StorageError(
+            f"the manifest of {directory} names the file {name!r}, which no directory of ours has; delete it"
+        )
+    return path
+
+
+def is_digest(text: object) -> bool:
+    """Whether a value read from elsewhere is a SHA-256 in hex, and so safe as the name of a directory."""
+    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 
 def is_valid_directory(directory: Path) -> bool:

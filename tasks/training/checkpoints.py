@@ -69,11 +69,6 @@ def step_directory(directory: Path, step: int) -> Path:
     return directory / f"step-{step:08d}"
 
 
-def remove_checkpoints(checkpoints: Path, training_key: str) -> None:
-    """Delete all checkpoints of one fine-tune, once its result is recorded."""
-    shutil.rmtree(checkpoints / training_key, ignore_errors=True)
-
-
 def _progress(path: Path) -> Progress:
     return Progress(**json.loads((path / _PROGRESS).read_text(encoding="utf-8")))
 

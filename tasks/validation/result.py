@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 from tasks.validation.rules import OnFailure
@@ -76,19 +75,6 @@ class ValidationResult:
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-serialisable values."""
         return dataclasses.asdict(self)
-
-
-def result_from_dict(values: Mapping[str, Any]) -> ValidationResult:
-    """Return the result that `ValidationResult.to_dict` was made from, lists of JSON included."""
-    outcomes = tuple(RuleOutcome(**{**outcome, "row_ids": tuple(outcome["row_ids"])}) for outcome in values["outcomes"])
-    return ValidationResult(
-        **{
-            **values,
-            "outcomes": outcomes,
-            "not_applicable": tuple(values["not_applicable"]),
-            "dropped_ids": tuple(values["dropped_ids"]),
-        }
-    )
 
 
 def describe(outcome: RuleOutcome, *, most_row_ids: int) -> str:

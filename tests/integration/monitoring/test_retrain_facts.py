@@ -15,11 +15,15 @@ from configs.loading import parse_recipe
 from configs.requests import RetrainRequest
 from configs.schema import Recipe
 from configs.settings import Settings, settings_from
+from tasks.data.snapshots import write_snapshot
 from tasks.monitoring.retrain_facts import WhatIsTrained, gather_facts, trained_snapshot
 from tasks.monitoring.retrain_policy import RetrainDecision, should_retrain
+from tasks.monitoring.tasks import compare_data
 from tasks.registry.mlflow_versions import BASE, SNAPSHOT
 from tasks.tracking.mlflow_runs import Tracker
-from tests.trained_home import TrainedHome
+from tasks.tracking.recipe_run import RecipeRun
+from tasks.tracking.stage_ledger import StageRecord
+from tests.trained_home import LABELS, TrainedHome, make_records
 
 SNAPSHOT_OF_RUN = "5" * 64
 
@@ -40,14 +44,14 @@ class Place:
         )
         return should_retrain(facts, self.recipe.retraining)
 
-    def train(self) -> str:
+    def train(self, *, snapshot: str = SNAPSHOT_OF_RUN) -> str:
         """Leave a run as a retrain does just before it ends: what was trained is on record, it still runs."""
         request = RetrainRequest(recipe="tickets")
         now = datetime.now(UTC)
         facts = gather_facts(self.tracker, self.recipe, self.settings, project_root=self.root, request=request, now=now)
         trained = WhatIsTrained(facts.source, facts.base, facts.recipe)
         run = self.tracker.open_parent(self.tracker.experiment("tickets"), recipe_digest="r", params={})
-        self.tracker.set_tags(run, trained.as_tags(snapshot=SNAPSHOT_OF_RUN))
+        self.tracker.set_tags(run, trained.as_tags(snapshot=snapshot))
         return run
 
     def crown(self, run: str) -> None:
@@ -121,10 +125,10 @@ def test_the_records_of_a_run_are_found_and_missing_ones_are_told(place: Place) 
     place.tracker.finish(run, "FINISHED")
     experiment = place.tracker.experiment("tickets")
 
-    gone = trained_snapshot(place.tracker, "tickets", experiment, snapshots=place.settings.snapshots)
+    gone = trained_snapshot(place.tracker, "tickets", experiment, settings=place.settings)
     (place.settings.snapshots / SNAPSHOT_OF_RUN).mkdir(parents=True)
-    (place.settings.snapshots / SNAPSHOT_OF_RUN / "manifest.json").write_text("{}")
-    here = trained_snapshot(place.tracker, "tickets", experiment, snapshots=place.settings.snapshots)
+    (place.settings.snapshots / SNAPSHOT_OF_RUN / "manifest.json").write_text('{"files": {}}')
+    here = trained_snapshot(place.tracker, "tickets", experiment, settings=place.settings)
 
     assert gone is not None and here is not None
     assert (gone.snapshot, gone.is_here, here.is_here) == (SNAPSHOT_OF_RUN, False, True)
@@ -133,4 +137,29 @@ def test_the_records_of_a_run_are_found_and_missing_ones_are_told(place: Place) 
 def test_nothing_trained_has_no_records(place: Place) -> None:
     experiment = place.tracker.experiment("tickets")
 
-    assert trained_snapshot(place.tracker, "tickets", experiment, snapshots=place.settings.snapshots) is None
+    assert trained_snapshot(place.tracker, "tickets", experiment, settings=place.settings) is None
+
+
+def test_a_continued_run_with_other_data_compares_that(
+    place: Place, trained_home: TrainedHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BURNISH_HOME", str(place.settings.home))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr("tasks.monitoring.tasks._show", lambda *texts: None)  # needs a Prefect server
+    digests = [
+        write_snapshot(records, snapshots=place.settings.snapshots, source_digest="s" * 64, labels=LABELS)
+        for records in (make_records(), make_records()[1:], make_records()[2:])
+    ]
+    place.tracker.finish(place.train(snapshot=digests[0]), "FINISHED")
+    parent = place.tracker.open_parent(place.tracker.experiment("tickets"), recipe_digest="other", params={})
+    run = RecipeRun(place.recipe, place.root, place.tracker.experiment("tickets"), parent)
+
+    def compared(snapshot: str) -> str:
+        return compare_data.fn(run, StageRecord("validate", "i", {"snapshot": snapshot}, 1.0, 1.0, parent, False))
+
+    first, again, other = compared(digests[1]), compared(digests[1]), compared(digests[2])
+
+    assert first and not again
+    assert other and other != first
+    stored = json.loads(place.tracker.read_text(parent, "retrain/data_changes.json") or "{}")
+    assert stored["snapshot_now"] == digests[2]

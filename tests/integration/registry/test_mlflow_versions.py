@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from configs.errors import RegistryError
 from configs.schema import Template
+from tasks.registry.incumbent import find_incumbent
 from tasks.registry.mlflow_versions import (
     aliases_of,
     find_version,
@@ -168,6 +170,37 @@ def test_an_adapter_that_is_damaged_in_the_registry_is_not_fetched(
         restore_adapter(tracker, version, adapters=tmp_path / "adapters")
 
     assert list((tmp_path / "adapters").iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["absolute", "relative"])
+def test_a_tag_that_is_a_path_deletes_nothing(
+    tracker: Tracker, trained_home: TrainedHome, tmp_path: Path, form: str
+) -> None:
+    number = register(tracker, trained_home.package())
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").write_text("mine")
+    tag = str(precious) if form == "absolute" else "../precious"
+    tag_version(tracker, "icd10", version=number, tags={"burnish.adapter": tag})
+
+    with pytest.raises(RegistryError, match="must be a digest of 64 hex characters"):
+        restore_adapter(tracker, get_version(tracker, "icd10", version=number), adapters=tmp_path / "adapters")
+
+    assert [path.name for path in precious.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("key", ["burnish.adapter", "burnish.base", "burnish.option"])
+def test_a_champion_whose_tags_name_a_path_is_not_scored(
+    tracker: Tracker, trained_home: TrainedHome, tmp_path: Path, key: str
+) -> None:
+    option = {"adapter": trained_home.adapter}
+    number = register(tracker, trained_home.package(), **{"burnish.option": json.dumps(option)})
+    set_alias(tracker, "icd10", alias="champion", version=number)
+    changed = json.dumps({"adapter": str(tmp_path)}) if key == "burnish.option" else str(tmp_path)
+    tag_version(tracker, "icd10", version=number, tags={key: changed})
+
+    with pytest.raises(RegistryError, match="in the MLflow UI"):
+        find_incumbent(tracker, "icd10", candidate_identity="another", adapters=tmp_path / "adapters")
 
 
 def test_an_adapter_that_is_there_is_not_fetched_again(tracker: Tracker, trained_home: TrainedHome) -> None:

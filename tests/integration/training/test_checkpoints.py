@@ -9,7 +9,6 @@ import torch
 from tasks.training.checkpoints import (
     Checkpoint,
     newest_checkpoint,
-    remove_checkpoints,
     save_checkpoint,
     step_directory,
 )
@@ -89,12 +88,3 @@ def test_a_pickled_object_is_not_loaded(tmp_path: Path) -> None:
 
     with pytest.raises(pickle.UnpicklingError, match="Weights only"):
         newest_checkpoint(tmp_path)
-
-
-def test_removing_takes_one_run_only(tmp_path: Path) -> None:
-    for key in ("a" * 64, "b" * 64):
-        _save(tmp_path / key, step=1, best_step=1)
-
-    remove_checkpoints(tmp_path, "a" * 64)
-
-    assert [path.name for path in tmp_path.iterdir()] == ["b" * 64]

@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.metrics.task_metrics import accuracy_per_label, is_binary, macro_f1, normalise, score_rows
+from tasks.metrics.task_metrics import is_binary, macro_f1, normalise, score_rows
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,3 @@ def test_macro_f1_weighs_labels_equally():
     score = macro_f1(outputs, references)
 
     assert score == pytest.approx((6 / 7 + 2 / 3 + 0) / 3)
-
-
-def test_accuracy_per_label_follows_the_reference():
-    assert accuracy_per_label(["a", "b", "b"], ["a", "a", "b"]) == {"a": 0.5, "b": 1.0}

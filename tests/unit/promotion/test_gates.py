@@ -18,7 +18,6 @@ GATES = [
     "slices",
     "latency",
     "cost",
-    "data",
     "parity",
 ]
 
@@ -37,7 +36,7 @@ def decide(candidate=CANDIDATE, cheaper=(CHEAPER,), champion=None, *, policy=Non
     verdict = decide_verdict(
         candidate, cheaper, rows=ROWS, promotion=policy, economics=ECONOMICS, confidence=0.95, look=look
     )
-    defaults = {"look": look, "parity_passed": True, "parity_reason": "logits agree", "stop_failures": 0}
+    defaults = {"look": look, "parity_passed": True, "parity_reason": "logits agree"}
     return should_promote(
         candidate,
         cheaper,
@@ -71,7 +70,6 @@ def test_the_alias_is_the_policys():
     ("facts", "gates"),
     [
         ({"parity_passed": False, "parity_reason": "3 records differ"}, ["parity"]),
-        ({"stop_failures": 2}, ["data"]),
         ({"policy": Promotion(max_latency_p95_seconds=0.2)}, ["latency"]),
         ({"policy": Promotion(max_latency_p95_seconds=0.23)}, []),
         ({"policy": Promotion(max_cost_per_1000_requests=0.7)}, ["cost"]),
@@ -84,8 +82,8 @@ def test_the_alias_is_the_policys():
         ({"cheaper": (CHEAPER, card(299, "classical"))}, ["gain over cheaper options", "pays"]),
         ({"cheaper": ()}, ["pays"]),
         (
-            {"stop_failures": 1, "parity_passed": False, "policy": Promotion(min_gain=0.2)},
-            ["gain over cheaper options", "pays", "data", "parity"],
+            {"parity_passed": False, "policy": Promotion(min_gain=0.2)},
+            ["gain over cheaper options", "pays", "parity"],
         ),
     ],
 )
@@ -157,7 +155,7 @@ def test_a_large_loss_that_is_not_sure_is_told():
     decision = should_promote(
         candidate, [other], None,
         champion_version=None, rows=rows, verdict=verdict, policy=Promotion(), currency="EUR",
-        look=1, parity_passed=True, parity_reason="", stop_failures=0,
+        look=1, parity_passed=True, parity_reason="",
     )  # fmt: skip
 
     assert decision.looks_worse == (

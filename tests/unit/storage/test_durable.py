@@ -166,3 +166,12 @@ def test_a_second_process_is_told_who_holds_the_lease_and_a_dead_holder_frees_it
 
     with recipe_lease(FileLocks(tmp_path), "r"):
         pass
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../beside", "a/../../b", "", MANIFEST, "a\\b"])
+def test_a_manifest_names_no_file_outside_of_its_directory(tmp_path, name):
+    (tmp_path / MANIFEST).write_text(json.dumps({"files": {name: "0" * 64}}))
+
+    with pytest.raises(StorageError, match="which no directory of ours has"):
+        read_manifest(tmp_path)
+    assert not is_valid_directory(tmp_path)

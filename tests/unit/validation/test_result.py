@@ -5,7 +5,7 @@ import pytest
 
 from tasks.data.records import Record, Turn
 from tasks.validation.quarantine import write_quarantine
-from tasks.validation.result import RuleOutcome, ValidationResult, result_from_dict, stop_message
+from tasks.validation.result import RuleOutcome, ValidationResult, stop_message
 
 
 def _outcome(rule="secrets", on_failure="stop", count=12, **changes):
@@ -70,12 +70,6 @@ def test_failures_come_stops_first():
 def test_later_stages_use_the_new_snapshot_where_there_is_one():
     assert _result().usable_snapshot == "a" * 64
     assert _result(new_snapshot="c" * 64).usable_snapshot == "c" * 64
-
-
-def test_a_result_survives_json():
-    result = _result(_outcome(), dropped_ids=("x",), not_applicable=("refusals",))
-
-    assert result_from_dict(json.loads(json.dumps(result.to_dict()))) == result
 
 
 def test_quarantined_rows_are_private_and_say_why(tmp_path):
