@@ -13,6 +13,7 @@ from tasks.registry.mlflow_versions import (
     aliases_of,
     find_version,
     get_version,
+    read_spec,
     restore_adapter,
     version_exists,
 )
@@ -32,7 +33,7 @@ class Incumbent:
 
     version: str
     option: dict[str, Any]
-    """JSON form of its option."""
+    """JSON form of its option, with the conditions that it is served under."""
     base: str
     """Digest of its base model."""
 
@@ -60,5 +61,9 @@ def find_incumbent(tracker: Tracker, name: str, *, candidate_identity: str, adap
             f"take the alias away, or give it to a version that Burnish registered (`burnish history {name}`)"
         )
     restore_adapter(tracker, champion, adapters=adapters)
-    option = {**json.loads(champion.tags[OPTION]), "kind": "champion", "name": f"champion (version {version})"}
+    spec = read_spec(tracker, champion)
+    option = {
+        **json.loads(champion.tags[OPTION]), "kind": "champion", "name": f"champion (version {version})",
+        "conditions": {key: spec[key] for key in ("labels", "max_new_tokens", "precision")},
+    }  # fmt: skip
     return Incumbent(version, option, champion.tags[BASE])

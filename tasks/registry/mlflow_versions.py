@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tempfile
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
@@ -142,6 +143,19 @@ def restore_adapter(tracker: Tracker, version: ModelVersion, *, adapters: Path) 
             for file in read_manifest(fetched)["files"]:
                 shutil.copyfile(fetched / file, directory / file)
     return adapters / digest
+
+
+def read_spec(tracker: Tracker, version: ModelVersion) -> dict[str, Any]:
+    """Return what `AdapterPackage.spec` wrote into a version: how it answers when it is served."""
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        tracker.explained(f"read version {version.version} of {version.name!r}"),
+    ):
+        file = download_artifacts(
+            f"{version.source}/artifacts/spec.json", dst_path=scratch, tracking_uri=tracker.tracking_uri
+        )
+        spec: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
+        return spec
 
 
 def find_version(tracker: Tracker, name: str, *, identity: str) -> str | None:
