@@ -59,11 +59,13 @@ def count_look(run: RecipeRun, candidate: Option, champion: Incumbent | None) ->
     """
     from tasks.data.splitting import has_own_split
     from tasks.tracking.looks import spend_look
+    from tasks.tracking.ownership import claim_recipe
 
     data = run.recipe.data
     own = has_own_split(data)
     lineage = {"own": own, "column": data.split.column, "salt": None if own else data.split.salt}
     contest = {"candidate": option_key(candidate), "champion": champion.version if champion else None}
+    claim_recipe(run.tracker, run.recipe.name)
     return spend_look(run.tracker, run.experiment, lineage={**lineage, "group_by": data.group_by}, contest=contest)
 
 
