@@ -70,7 +70,7 @@ def test_the_second_home_moves_no_alias_and_is_told_what_to_do(server: str, tmp_
     ours, theirs = at(server, tmp_path / "a", "a" * 12), at(server, tmp_path / "b", "b" * 12)
     ours.experiment("aliases")
     ours.client.create_registered_model("aliases")
-    ours.client.create_model_version("aliases", f"{server}/x", await_creation_for=0)
+    ours.client.create_model_version("aliases", "mlflow-artifacts:/x", await_creation_for=0)
     moved = {"alias": "champion", "version": "1", "beaten_champion": None, "reason": "better", "decision": "d"}
     claim_recipe(ours, "aliases")
 
