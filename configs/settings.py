@@ -103,7 +103,7 @@ class Settings:
 
     @property
     def file_digests(self) -> Path:
-        """Digests of source files, remembered by size and times so that an untouched file is not read again."""
+        """Digests of source files and base models, remembered by size and times: one untouched is not read again."""
         return self.home / "file-digests"
 
     @property

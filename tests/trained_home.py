@@ -142,7 +142,7 @@ def _reference_arguments(
         "record_ids": list(record_ids),
         "labels": package.labels,
         "max_new_tokens": package.max_new_tokens,
-        "batch_token_budget": 400,
+        "batch_token_budget": 8192,
         "top_tokens": 300,
         "references": str(references),
         "adapters": str(package.adapter.parent),

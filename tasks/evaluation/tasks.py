@@ -56,7 +56,9 @@ def count_look(run: RecipeRun, snapshot: str, candidate: Option, champion: Incum
     from tasks.data.snapshots import read_snapshot
     from tasks.evaluation.contest import contest_of, lineage_of
     from tasks.tracking.looks import spend_look
+    from tasks.tracking.ownership import claim_recipe
 
+    claim_recipe(run.tracker, run.recipe.name)
     contest = contest_of(
         option_key(candidate),
         champion.version if champion else None,

@@ -13,6 +13,18 @@ ShotStrategy = Literal["none", "random", "balanced", "nearest"]
 
 
 @dataclass(frozen=True)
+class Conditions:
+    """Under which an option answers."""
+
+    labels: tuple[str, ...] | None
+    """The closed label set that it chooses from; None: open generation."""
+    max_new_tokens: int
+    """Longest answer."""
+    precision: Literal["fp32", "bf16"]
+    """Of the frozen base."""
+
+
+@dataclass(frozen=True)
 class Option:
     """Everything needed to answer a record in one way; small and serialisable (`dataclasses.asdict`)."""
 
@@ -28,6 +40,8 @@ class Option:
     """Digest of the adapter directory (`home/adapters/<digest>`), for candidate and champion."""
     classical_settings: tuple[tuple[str, float | int | str], ...] = ()
     """Settings of the classical classifier that won on validation, as name and value pairs."""
+    conditions: Conditions | None = None
+    """Those that a registered version is served under; None: as today's data, recipe and hardware have them."""
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ from prefect import task
 
 from tasks.data.records import SplitName
 from tasks.inference.answers import option_as_json, option_key
-from tasks.inference.options import Option
+from tasks.inference.options import Conditions, Option
 from tasks.models.tasks import open_worker, precision_of
 from tasks.storage.shared_directories import at_hand, share
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun, run_stage
 
 if TYPE_CHECKING:
+    from tasks.models.hardware import Precision
     from tasks.models.worker import ModelWorker
 
 log = logging.getLogger("burnish")
@@ -37,22 +38,25 @@ def answer_with_model(
     """
     found: dict[str, dict[str, Any]] = {}
     with ExitStack() as stack:
-        worker: ModelWorker | None = None
+        workers: dict[Precision, ModelWorker] = {}
 
         def ask(option: Option) -> dict[str, Any]:
-            nonlocal worker
-            worker = worker or stack.enter_context(open_worker(run, base, slot=0, slots=1))
-            arguments = _arguments(run, snapshot, option, split=split, limit=limit)
-            result: dict[str, Any] = worker.run("tasks.inference.jobs:answer", arguments)
+            conditions = _conditions(run, snapshot, option)
+            if conditions.precision not in workers:
+                opened = open_worker(run, base, slot=0, slots=1, precision=conditions.precision)
+                workers[conditions.precision] = stack.enter_context(opened)
+            arguments = _arguments(run, snapshot, option, conditions, split=split, limit=limit)
+            result: dict[str, Any] = workers[conditions.precision].run("tasks.inference.jobs:answer", arguments)
             share(run.settings, "answers", result["answers"])
             return result
 
         for option in options:
             log.info("  %s on %s", option.name, split)
+            conditions = _conditions(run, snapshot, option)
             inputs = {
                 "option": option_key(option), "snapshot": snapshot, "base": base, "split": split, "limit": limit,
-                "max_new_tokens": run.recipe.evaluation.max_new_tokens, "seed": run.recipe.seed,
-                "latency_records": _latency_records(run, split), "precision": precision_of(run),
+                "max_new_tokens": conditions.max_new_tokens, "seed": run.recipe.seed,
+                "latency_records": _latency_records(run, split), "precision": conditions.precision,
             }  # fmt: skip
             identity = stage_identity("answers", inputs, rooms=["tasks.inference"], libraries=_LIBRARIES)
             name = f"answers/{split}/{option_key(option)[:16]}"
@@ -70,18 +74,26 @@ def _latency_records(run: RecipeRun, split: SplitName) -> int:
     return run.recipe.evaluation.latency_records if split == "test" else 0
 
 
-def _arguments(run: RecipeRun, snapshot: str, option: Option, *, split: SplitName, limit: int | None) -> dict[str, Any]:
+def _conditions(run: RecipeRun, snapshot: str, option: Option) -> Conditions:
     from tasks.data.snapshots import read_snapshot
 
+    if option.conditions is not None:
+        return option.conditions
     labels = read_snapshot(run.settings.snapshots, snapshot).labels
+    return Conditions(tuple(labels) if labels else None, run.recipe.evaluation.max_new_tokens, precision_of(run))
+
+
+def _arguments(
+    run: RecipeRun, snapshot: str, option: Option, conditions: Conditions, *, split: SplitName, limit: int | None
+) -> dict[str, Any]:
     return {
         "option": option_as_json(option),
         "snapshots": str(run.settings.snapshots),
         "snapshot": snapshot,
         "split": split,
         "limit": limit,
-        "labels": list(labels) if labels else None,
-        "max_new_tokens": run.recipe.evaluation.max_new_tokens,
+        "labels": list(conditions.labels) if conditions.labels else None,
+        "max_new_tokens": conditions.max_new_tokens,
         "latency_records": _latency_records(run, split),
         "answers": str(run.settings.answers),
         "adapters": str(run.settings.adapters),

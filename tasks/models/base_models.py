@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from tasks.storage.durable import (
     MANIFEST,
     digest_of,
     file_digest,
-    is_valid_directory,
     make_private_directory,
     new_directory,
+    read_manifest,
     storage_error,
     write_json,
 )
@@ -71,14 +71,20 @@ def base_directory(bases: Path, digest: str) -> Path:
     return directory
 
 
-def verify_base(bases: Path, digest: str) -> None:
-    """Read every file of an imported base again and compare it with its hash.
+def verify_base(bases: Path, digest: str, *, digest_file: Callable[[Path], str] = file_digest) -> None:
+    """Compare what an imported base holds with its digest.
+
+    Args:
+        bases: directory of the bases.
+        digest: of the base.
+        digest_file: gives the digest of a file; `file_memory.remembering` spares reading an untouched one.
 
     Raises:
         BaseModelError: a file is missing or differs.
     """
     directory = base_directory(bases, digest)
-    if not is_valid_directory(directory) or _content_digest(directory) != digest:
+    listed = digest_of(read_manifest(directory)["files"])
+    if listed != digest or _content_digest(directory, digest_file) != digest:
         raise BaseModelError(f"the base model in {directory} is damaged; delete that folder and run again")
 
 
@@ -201,5 +207,5 @@ def _adopt(staging: Path, bases: Path) -> str:
     return digest
 
 
-def _content_digest(directory: Path) -> str:
-    return digest_of({path.name: file_digest(path) for path in sorted(directory.iterdir()) if path.name != MANIFEST})
+def _content_digest(directory: Path, digest_file: Callable[[Path], str] = file_digest) -> str:
+    return digest_of({path.name: digest_file(path) for path in sorted(directory.iterdir()) if path.name != MANIFEST})

@@ -11,10 +11,11 @@ from prefect import task
 from configs.schema import FolderBase
 from tasks.models.hardware import Precision, choose_device, choose_precision, detect_hardware, threads_per_slot
 from tasks.models.worker import ModelWorker
+from tasks.storage.file_memory import remembering
 from tasks.storage.shared_directories import at_hand, share
 from tasks.tracking.recipe_run import RecipeRun
 
-_shared: dict[tuple[str, int, int], ModelWorker] | None = None
+_shared: dict[tuple[str, int, int, Precision], ModelWorker] | None = None
 
 
 @task(name="resolve base model")
@@ -37,21 +38,32 @@ def precision_of(run: RecipeRun) -> Precision:
 
 
 @contextmanager
-def open_worker(run: RecipeRun, base: str, *, slot: int, slots: int) -> Iterator[ModelWorker]:
+def open_worker(
+    run: RecipeRun, base: str, *, slot: int, slots: int, precision: Precision | None = None
+) -> Iterator[ModelWorker]:
     """A process that holds the base model for a block, one of `slots` that share the machine.
 
+    Its precision is that of `precision_of` unless one is given. The bytes of the base are checked before it is loaded.
+
     Within `shared_workers` the same process serves one block after another, so that the base is loaded once.
+
+    Raises:
+        BaseModelError: the base is damaged.
     """
+    from tasks.models.base_models import verify_base
+
     at_hand(run.settings, "bases", base)
     hardware = detect_hardware()
-    key = (base, slot, slots)
+    precision = precision or precision_of(run)
+    key = (base, slot, slots, precision)
     worker = _shared.get(key) if _shared is not None else None
     if worker is not None:
         yield worker
         return
+    verify_base(run.settings.bases, base, digest_file=remembering(run.settings.file_digests))
     new = ModelWorker(
         run.settings.bases / base,
-        precision=precision_of(run),
+        precision=precision,
         device=choose_device(hardware, slot),
         threads=threads_per_slot(hardware, slots),
     )

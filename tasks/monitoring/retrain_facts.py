@@ -12,12 +12,12 @@ from configs.errors import StorageError
 from configs.requests import RetrainRequest
 from configs.schema import Recipe
 from configs.settings import Settings
-from tasks.data.file_memory import remembering
 from tasks.data.sources import source_digest
 from tasks.models.base_models import import_base
 from tasks.monitoring.retrain_policy import Reference, RetrainFacts, recipe_key, training_key_of
 from tasks.registry.mlflow_versions import BASE, SNAPSHOT, ModelVersion, aliases_of, get_version
 from tasks.storage.durable import read_manifest
+from tasks.storage.file_memory import remembering
 from tasks.storage.shared_directories import at_hand
 from tasks.tracking.mlflow_runs import KIND
 

@@ -12,10 +12,10 @@ from typing import Literal
 from configs.errors import DataError, StorageError
 from configs.schema import Recipe
 from configs.settings import Settings
-from tasks.data.file_memory import file_looks, remembering
 from tasks.data.sources import source_digest, source_files
 from tasks.storage.durable import write_json
 from tasks.storage.faults import reach
+from tasks.storage.file_memory import file_looks, remembering
 
 _LONGEST_WAIT_SECONDS = 60.0
 

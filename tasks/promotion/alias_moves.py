@@ -32,6 +32,7 @@ from tasks.registry.mlflow_versions import (
 )
 from tasks.storage.faults import reach
 from tasks.storage.locks import Lock
+from tasks.tracking.ownership import claim_recipe
 
 if TYPE_CHECKING:
     from tasks.tracking.mlflow_runs import Tracker
@@ -147,6 +148,7 @@ def _locked(tracker: Tracker, name: str) -> Iterator[Lock]:
                 f"aliases of {name!r} have been moved for over {_LOCK_TIMEOUT_SECONDS:.0f} seconds by {error}; "
                 "wait for it, or stop it and run the same command again"
             ) from error
+        claim_recipe(tracker, name)
         yield lock
 
 

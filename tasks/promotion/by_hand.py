@@ -74,10 +74,17 @@ def notice_moves(settings: Settings) -> list[str]:
     """Put on record, and announce, what was moved in MLflow's own UI, for every model of Burnish, in sentences."""
     from tasks.promotion.alias_moves import notice_moves_by_hand
     from tasks.registry.mlflow_versions import own_models
+    from tasks.tracking.ownership import NotOurs
 
     tracker = tracker_at(settings)
-    found = {name: notice_moves_by_hand(tracker, name) for name in own_models(tracker)}
-    moves = {name: move for name, move in found.items() if move is not None}
+    moves = {}
+    for name in own_models(tracker):
+        try:
+            move = notice_moves_by_hand(tracker, name)
+        except NotOurs:
+            continue  # whose it is takes note
+        if move is not None:
+            moves[name] = move
     for name, move in moves.items():
         announce_move(name, move)
     return [f"{name}: {move.sentence()}" for name, move in moves.items()]

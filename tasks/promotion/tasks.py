@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("burnish")
 
 _TOP_TOKENS = 64
-_BATCH_TOKENS = 1024
 
 
 @task(name="check parity")
@@ -46,18 +45,7 @@ def check_parity(run: RecipeRun, snapshot: str, option: dict[str, Any], base: st
 
     data = read_snapshot(run.settings.snapshots, snapshot)
     records = select_records(data.split("test"), run.recipe.promotion.parity_records)
-    arguments = {
-        "option": option,
-        "snapshots": str(run.settings.snapshots),
-        "snapshot": snapshot,
-        "record_ids": [record.record_id for record in records],
-        "labels": data.labels,
-        "max_new_tokens": run.recipe.evaluation.max_new_tokens,
-        "batch_token_budget": _BATCH_TOKENS,
-        "top_tokens": _TOP_TOKENS,
-        "references": str(run.settings.references),
-        "adapters": str(run.settings.adapters),
-    }
+    arguments = reference_arguments(run, snapshot, option, [record.record_id for record in records], data.labels)
     with open_worker(run, base, slot=0, slots=1) as worker:
         reference = worker.run("tasks.inference.reference:logits", arguments)["reference"]
 
@@ -85,6 +73,24 @@ def check_parity(run: RecipeRun, snapshot: str, option: dict[str, Any], base: st
     tag_version(run.tracker, run.recipe.name, version=version, tags=tags)
     log.info("  %s", result.sentence())
     return {**dataclasses.asdict(result), "sentence": result.sentence()}
+
+
+def reference_arguments(
+    run: RecipeRun, snapshot: str, option: dict[str, Any], record_ids: Sequence[str], labels: Sequence[str] | None
+) -> dict[str, Any]:
+    """What the trainer's own model is asked for the comparison, within the memory that the recipe allows."""
+    return {
+        "option": option,
+        "snapshots": str(run.settings.snapshots),
+        "snapshot": snapshot,
+        "record_ids": list(record_ids),
+        "labels": labels,
+        "max_new_tokens": run.recipe.evaluation.max_new_tokens,
+        "batch_token_budget": run.recipe.evaluation.batch_tokens,
+        "top_tokens": _TOP_TOKENS,
+        "references": str(run.settings.references),
+        "adapters": str(run.settings.adapters),
+    }
 
 
 @task(name="record moves by hand", retries=2, retry_delay_seconds=10)

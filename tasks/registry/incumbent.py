@@ -15,6 +15,7 @@ from tasks.registry.mlflow_versions import (
     digest_tag,
     find_version,
     get_version,
+    read_spec,
     restore_adapter,
     version_exists,
 )
@@ -34,7 +35,7 @@ class Incumbent:
 
     version: str
     option: dict[str, Any]
-    """JSON form of its option."""
+    """JSON form of its option, with the conditions that it is served under."""
     base: str
     """Digest of its base model."""
 
@@ -69,4 +70,6 @@ def find_incumbent(tracker: Tracker, name: str, *, candidate_identity: str, adap
         )
     base = digest_tag(champion, BASE)
     restore_adapter(tracker, champion, adapters=adapters)
+    spec = read_spec(tracker, champion)
+    option["conditions"] = {key: spec[key] for key in ("labels", "max_new_tokens", "precision")}
     return Incumbent(version, option, base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tempfile
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
@@ -157,6 +158,19 @@ def digest_tag(version: ModelVersion, key: str) -> str:
             f"got {digest!r}; somebody changed it: don't use the version, or restore the tag in the MLflow UI"
         )
     return digest
+
+
+def read_spec(tracker: Tracker, version: ModelVersion) -> dict[str, Any]:
+    """Return what `AdapterPackage.spec` wrote into a version: how it answers when it is served."""
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        tracker.explained(f"read version {version.version} of {version.name!r}"),
+    ):
+        file = download_artifacts(
+            f"{version.source}/artifacts/spec.json", dst_path=scratch, tracking_uri=tracker.tracking_uri
+        )
+        spec: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
+        return spec
 
 
 def find_version(tracker: Tracker, name: str, *, identity: str) -> str | None:

@@ -46,6 +46,7 @@ def register_identity(run: RecipeRun, package: AdapterPackage, snapshot: str) ->
         "package": package.identity,
         "snapshot": snapshot,
         "parity": [policy.parity_records, policy.parity_tolerance, policy.parity_batch_size],
+        "batch_tokens": run.recipe.evaluation.batch_tokens,
     }
     rooms = ["tasks.registry", "tasks.promotion", "tasks.inference"]
     return stage_identity("register", inputs, rooms=rooms, libraries=["mlflow", "torch", "transformers", "peft"])

@@ -35,7 +35,7 @@ class SharedDirectories(Protocol):
 def at_hand(settings: Settings, kind: Kind, digest: str) -> bool:
     """Whether a directory can be used here; it is fetched where it is missing or damaged and the store has it."""
     directory = settings.home / kind / digest
-    # a base has gigabytes; whoever loads one checks it
+    # a base has gigabytes; `open_worker` checks it, and reads each file only once
     if (directory / MANIFEST).is_file() and (kind == "bases" or is_valid_directory(directory)):
         return True
     store = store_of(settings)

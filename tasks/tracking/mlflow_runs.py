@@ -49,6 +49,8 @@ RunKind = Literal["recipe", "option", "trial", "confirmation", "evaluation", "sc
 study, one with a fresh seed, the outputs of all options on test, what was found for one option on test."""
 RECIPE_DIGEST = "burnish.recipe_digest"
 CHILD_IDENTITY = "burnish.identity"
+INSTALLATION = "burnish.installation"
+"""Tag of a parent run, and of an experiment, on a server that others may use too: whose it is."""
 _UI_SHOWS_RUNS_FIRST = {"mlflow.experimentKind": "custom_model_development"}
 """Without it, MLflow's UI guesses what an experiment is for, and may open it at traces, of which there are none."""
 _DATASET_DIGEST_LENGTH = 36
@@ -66,7 +68,13 @@ class Tracker:
     """MLflow runs of one installation. Runs are named by id, never by an active run of the thread."""
 
     def __init__(
-        self, tracking_uri: str, home: Path, *, locks: Locks | None = None, artifacts: str | None = None
+        self,
+        tracking_uri: str,
+        home: Path,
+        *,
+        locks: Locks | None = None,
+        artifacts: str | None = None,
+        installation: str = "",
     ) -> None:
         """Reach the server, or create and check the database.
 
@@ -75,6 +83,7 @@ class Tracker:
             home: where this process may write.
             locks: those of the installation; None: files in `home`.
             artifacts: URI below which artifacts lie where there is no server; None: in `home`.
+            installation: whose runs these are, as `Settings.installation` has it.
 
         Raises:
             ServerError: see `prepare_store`.
@@ -87,12 +96,18 @@ class Tracker:
         MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
         self.tracking_uri = tracking_uri
         self.home = home
+        self.installation = installation
         self.client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
 
     @property
     def is_server(self) -> bool:
         """Whether MLflow is a server, so that requests may be lost on their way and made again."""
         return self.tracking_uri.startswith(("http://", "https://"))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether MLflow's database is a file, which one machine has."""
+        return self.tracking_uri.startswith("sqlite:")
 
     @contextmanager
     def explained(self, doing: str) -> Iterator[None]:
@@ -152,11 +167,13 @@ class Tracker:
         """
         wanted = {KIND: "recipe", RECIPE_DIGEST: recipe_digest}
         for run in self.runs(experiment, tags=wanted):
-            if run.info.status != "FINISHED":
+            if run.info.status != "FINISHED" and self._is_ours(run):
                 self._reopen(run)
                 self.log_params(run.info.run_id, params)
                 return str(run.info.run_id)
         with self.explained("create a run"):
+            if self.installation:
+                wanted[INSTALLATION] = self.installation
             run = self.client.create_run(experiment, tags=wanted, run_name=run_name)
         self._delete_doubles(run, wanted)
         reach("run:parent-created")
@@ -187,8 +204,11 @@ class Tracker:
         """
         experiment = self.run(parent).info.experiment_id
         tags = {**tags, KIND: kind, CHILD_IDENTITY: identity}
-        wanted = {} if of_any_parent else {MLFLOW_PARENT_RUN_ID: parent}
-        for run in self.runs(experiment, tags={**wanted, MLFLOW_RUN_NAME: name, CHILD_IDENTITY: identity}):
+        wanted = {MLFLOW_RUN_NAME: name, CHILD_IDENTITY: identity}
+        wanted |= {} if of_any_parent else {MLFLOW_PARENT_RUN_ID: parent}
+        for run in self.runs(experiment, tags=wanted):
+            if of_any_parent and not self._is_ours(run):
+                continue
             self._reopen(run)
             self.set_tags(run.info.run_id, tags)
             return str(run.info.run_id)
@@ -203,7 +223,7 @@ class Tracker:
         if not self.is_server:
             return
         for run in self.runs(created.info.experiment_id, tags=wanted, status="RUNNING"):
-            if run.info.run_id != created.info.run_id:
+            if run.info.run_id != created.info.run_id and self._is_ours(run):
                 with self.explained("delete a run that was created twice"):
                     self.client.delete_run(run.info.run_id)
 
@@ -314,13 +334,21 @@ class Tracker:
     def close_leftovers(self, experiment: str, *, keep: str | None) -> list[str]:
         """End as KILLED what dead processes left RUNNING, but the parent `keep`; return the ids.
 
-        Only the holder of the recipe's lease may call this. Runs that people made by hand are left alone.
+        Only the holder of the recipe's lease may call this. Runs that people made by hand are left alone, and so are
+        those of another installation, whose locks are not seen from here.
         """
-        left = [run.info.run_id for run in self.runs(experiment, tags={KIND: None}, status="RUNNING")]
+        running = self.runs(experiment, tags={KIND: None}, status="RUNNING")
+        left = [run.info.run_id for run in running if self._is_ours(run)]
         closed = [str(run_id) for run_id in left if run_id != keep]
         for run_id in closed:
             self.finish(run_id, "KILLED")
         return closed
+
+    def _is_ours(self, run: Run) -> bool:
+        """Whether this installation opened a run or its parent; of an unmarked one a local database says so."""
+        parent = run.data.tags.get(MLFLOW_PARENT_RUN_ID)
+        marked = (self.run(parent) if parent else run).data.tags.get(INSTALLATION)
+        return self.is_local if marked is None else marked == self.installation
 
     def _reopen(self, run: Run) -> None:
         if run.info.status != RunStatus.to_string(RunStatus.RUNNING):

@@ -80,7 +80,10 @@ def tracker_at(settings: Settings) -> Tracker:
 
     prepare_databases(settings)
     artifacts = f"{settings.artifact_root}/mlflow" if settings.artifact_root else None
-    return Tracker(settings.tracking_uri, settings.home, locks=locks_of(settings), artifacts=artifacts)
+    return Tracker(
+        settings.tracking_uri, settings.home,
+        locks=locks_of(settings), artifacts=artifacts, installation=settings.installation,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -110,11 +113,14 @@ def open_recipe_run(recipe: Recipe, settings: Settings, *, project_root: Path) -
 
     Raises:
         LeaseLost: the lease was lost while this process worked on the recipe.
+        NotOurs: the recipe is another installation's, see `claim_recipe`.
     """
     from tasks.tracking.mlflow_runs import recipe_digest
+    from tasks.tracking.ownership import claim_recipe
 
     tracker = tracker_at(settings)
     experiment = tracker.experiment(recipe.name)
+    claim_recipe(tracker, recipe.name)
     resolved = recipe.model_dump(mode="json")
     parent = tracker.open_parent(
         experiment, recipe_digest=recipe_digest(resolved), params=resolved, run_name=recipe.name

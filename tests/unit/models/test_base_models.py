@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from configs.errors import BaseModelError, StorageError
-from configs.schema import FolderBase
+from configs.schema import FolderBase, Recipe
 from tasks.models.base_models import base_directory, import_base, verify_base
+from tasks.models.tasks import open_worker
+from tasks.storage import file_memory
 from tasks.storage.durable import digest_of, file_digest, read_manifest
+from tasks.tracking.recipe_run import RecipeRun
 
 Import = Callable[..., str]
 
@@ -196,3 +200,37 @@ print(sorted({"torch", "transformers", "peft", "prefect"} & set(sys.modules)))
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert result.stdout.strip() == "[]"
+
+
+def test_a_worker_is_not_opened_on_a_damaged_base(
+    import_folder: Import, bases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = import_folder()
+    monkeypatch.setenv("BURNISH_HOME", str(bases.parent))
+    recipe = Recipe.model_validate(
+        {
+            "name": "x", "base": {"kind": "folder", "path": "model"}, "template": {"prompt": "{{ prompt }}"},
+            "data": {"source": {"kind": "entry_point", "name": "smoke_records"}},
+        }
+    )  # fmt: skip
+    run = RecipeRun(recipe, tmp_path, "0", "0")
+    with open_worker(run, digest, slot=0, slots=1):
+        pass
+    overwrite_one_byte(base_directory(bases, digest) / "model.safetensors", -1)
+
+    refused = f"{bases / digest} is damaged; delete that folder and run again"
+    with pytest.raises(BaseModelError, match=refused), open_worker(run, digest, slot=0, slots=1):
+        pass
+    shutil.rmtree(bases / digest)
+    assert import_folder() == digest
+    with open_worker(run, digest, slot=0, slots=1):
+        pass
+
+
+def test_an_untouched_base_is_read_once(import_folder: Import, bases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = import_folder()
+    monkeypatch.setattr(file_memory, "_COARSEST_CLOCK_SECONDS", -1.0)  # a file just written counts as settled
+    verify_base(bases, digest, digest_file=file_memory.remembering(bases.parent / "memory"))
+    monkeypatch.setattr(file_memory, "file_digest", lambda path: pytest.fail(f"{path} is read again"))
+
+    verify_base(bases, digest, digest_file=file_memory.remembering(bases.parent / "memory"))

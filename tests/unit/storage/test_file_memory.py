@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.data import file_memory
-from tasks.data.file_memory import remembering
+from tasks.storage import file_memory
 from tasks.storage.durable import file_digest
+from tasks.storage.file_memory import remembering
 
 
 class Readings:

@@ -1,4 +1,4 @@
-"""Digests of source files, remembered: a file of gigabytes that nobody touched is not read again."""
+"""Digests of large files, remembered: a file of gigabytes that nobody touched is not read again."""
 
 from __future__ import annotations
 
