@@ -53,6 +53,14 @@ def open_run(page: Page, url: str) -> None:
     page.get_by_text("Show more").click()
 
 
+def open_version(page: Page, url: str) -> None:
+    """From the model registry to the first version."""
+    page.goto(f"{url}/#/models")
+    page.get_by_text("Model training", exact=True).click()
+    page.get_by_role("link", name="smoke", exact=True).click()
+    page.get_by_role("link", name="Version 1", exact=True).click()
+
+
 def follow(page: Page, link: str) -> Page:
     """Click a link of a description, which opens a new tab."""
     with page.expect_popup() as popup:
@@ -129,7 +137,7 @@ def test_a_version_leads_to_its_run_its_data_and_its_report(served: Servers, see
 
     installation, url = served.installation, served.mlflow_url
     summary, page = installation.show(), seen.page
-    page.goto(f"{url}/#/models/smoke/versions/1")
+    open_version(page, url)
     expect(page.get_by_text(summary["snapshot"])).to_be_attached()
 
     page.get_by_role("link", name=f"smoke {summary['snapshot'][:8]}").click()
@@ -140,7 +148,7 @@ def test_a_version_leads_to_its_run_its_data_and_its_report(served: Servers, see
     seen.keep_screenshot("mlflow-data")
     page.keyboard.press("Escape")
 
-    page.goto(f"{url}/#/models/smoke/versions/1")
+    open_version(page, url)
     report = follow(page, "The report")
     inside = report.frame_locator("iframe")
     expect(inside.get_by_text("Decision: no alias")).to_be_visible()
@@ -152,12 +160,13 @@ def test_an_alias_set_on_the_page_is_told_by_the_history(served: Servers, seen: 
 
     installation, url = served.installation, served.mlflow_url
     page = seen.page
-    page.goto(f"{url}/#/models/smoke/versions/1")
+    open_version(page, url)
     page.get_by_role("button", name="Add").first.click()
     page.get_by_role("dialog").locator("input").first.fill("champion")
     page.keyboard.press("Enter")
     seen.keep_screenshot("mlflow-alias")
     page.get_by_role("button", name="Save aliases").click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
     expect(page.get_by_text("@ champion")).to_be_visible()
     seen.keep_screenshot("mlflow-version")
 
