@@ -10,8 +10,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 from configs.errors import ServerError
 from tasks.storage.durable import make_private_directory
@@ -43,12 +45,16 @@ def prefect_server(home: Path, api_url: str | None, *, database_url: str | None 
         yield api_url
         return
     log = home / "prefect" / "server.log"
-    with log.open("wb") as output:
+    with log.open("ab") as output, ExitStack() as starting:
+        # servers that begin at the same moment lock each other out of the database they share
+        starting.enter_context(FileLock(home / "prefect" / ".starting.lock"))
+        output.truncate(0)
         port = _free_port()
         process = _start(port, output.fileno(), database_url)
         url = f"http://127.0.0.1:{port}/api"
         try:
             _wait_until_healthy(url, process, log)
+            starting.close()
             os.environ["PREFECT_API_URL"] = url
             yield url
         finally:
