@@ -229,7 +229,7 @@ def test_a_run_that_a_server_created_twice_is_there_once(tracker: Tracker, monke
     asked_twice(tracker, monkeypatch, "create_run")
 
     parent = open_parent(tracker, experiment)
-    child = tracker.child(parent, "trial/0", tags={})
+    child = tracker.child(parent, "trial/0", kind="trial", tags={})
 
     assert [run.info.run_id for run in tracker.runs(experiment, tags={}, status="RUNNING")] == [child, parent]
     assert len(tracker.runs(experiment, tags={}, status="FINISHED")) == 1
