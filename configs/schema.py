@@ -325,7 +325,7 @@ class Evaluation(Section):
     metric: Literal["exact_match", "normalised_match", "token_f1"] = "exact_match"
     """The metric that decides; a mean over records of a score between 0 and 1."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    """Level of every interval shown."""
+    """Level of every interval shown; that of a gain rises at later looks at the test set (`promotion.alpha`)."""
     slice_by: tuple[str, ...] = ("label", "length")
     """Slices of the per-slice table: `label`, `length`, or a metadata column."""
     max_new_tokens: int = Field(default=32, ge=1, le=4096)
@@ -363,7 +363,7 @@ class Promotion(Section):
     min_score: Fraction = 0.0
     """The lower bound of the candidate's own score must reach this: better than the others may still be useless."""
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
-    """False-alarm rate of the promotion decision, spent across all looks at one test set."""
+    """False-alarm rate of promotion and of the verdict *pays*, spent across all looks at one test set."""
     min_slice_rows: int = Field(default=30, ge=5)
     """Smaller slices say "too few to tell"."""
     max_slice_loss: Fraction = 0.05

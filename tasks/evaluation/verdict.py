@@ -12,6 +12,7 @@ from tasks.evaluation.costs import break_even_requests, gain_at_zero_net_value, 
 from tasks.evaluation.scorecards import Scorecard
 from tasks.evaluation.slices import EvaluationRows
 from tasks.metrics.intervals import PairedDifference
+from tasks.metrics.looks import confidence_at_look
 from tasks.metrics.power import records_needed
 from tasks.metrics.proportions import normal_quantile
 
@@ -69,8 +70,11 @@ def decide_verdict(
     promotion: Promotion,
     economics: Economics,
     confidence: float,
+    look: int,
 ) -> Verdict:
     """Decide by the paired interval and by money.
+
+    One interval decides all three verdicts and is the one shown: that of `verdict_confidence`.
 
     The candidate pays when it pays against every cheaper option (an intersection-union test: no correction for
     their number is needed), and does not pay as soon as it does not pay against one.
@@ -79,22 +83,28 @@ def decide_verdict(
         candidate: The fine-tune.
         cheaper: The other options, scored on the same records.
         rows: These records.
-        promotion: For `min_gain`.
+        promotion: For `min_gain` and `alpha`.
         economics: Prices, load and horizon.
-        confidence: Two-sided level of the interval.
+        confidence: Two-sided level of the interval, where the look does not ask for more.
+        look: Number of this look at the test set, from 1.
+
+    Raises:
+        ValueError: `look` is below 1.
     """
-    rule = _rule(promotion, economics, confidence)
+    level = verdict_confidence(promotion, confidence=confidence, look=look)
+    following = verdict_confidence(promotion, confidence=confidence, look=look + 1)
+    rule = _rule(promotion, economics, level)
     if not cheaper:
         return _nothing_to_compare(candidate, rule)
     rivals = [
-        _face(candidate, card, rows=rows, promotion=promotion, economics=economics, confidence=confidence)
+        _face(candidate, card, rows=rows, promotion=promotion, economics=economics, confidence=level)
         for card in cheaper
     ]
     rival = min(rivals, key=lambda rival: (_SEVERITY[rival.kind], rival.gain.low))
-    more = _more_records(candidate, rival, promotion, economics) if rival.kind == "cannot_tell" else None
+    more = _more_records(candidate, rival, promotion, economics, following) if rival.kind == "cannot_tell" else None
     return Verdict(
         kind=rival.kind,
-        sentence=_sentence(candidate, rival, promotion, economics, more),
+        sentence=_sentence(candidate, rival, economics, look, more),
         rule=rule,
         recommended=candidate.name if rival.kind == "pays" else rival.card.name,
         best_cheaper=rival.card.name,
@@ -110,6 +120,11 @@ def decide_verdict(
         ),
         more_test_records=more,
     )
+
+
+def verdict_confidence(promotion: Promotion, *, confidence: float, look: int) -> float:
+    """Two-sided level of the verdict's interval: what this look may spend of alpha, and never below `confidence`."""
+    return max(confidence, confidence_at_look(promotion.alpha, look))
 
 
 _SEVERITY: dict[VerdictKind, int] = {"does_not_pay": 0, "cannot_tell": 1, "pays": 2}
@@ -141,8 +156,13 @@ def _rates(candidate: Scorecard, other: Scorecard) -> tuple[float, float]:
     return candidate.records_per_second, other.records_per_second
 
 
-def _more_records(candidate: Scorecard, rival: _Rival, promotion: Promotion, economics: Economics) -> int | None:
-    """How many more records would put the interval on one side of the gain that is needed, if the gain seen is true."""
+def _more_records(
+    candidate: Scorecard, rival: _Rival, promotion: Promotion, economics: Economics, confidence: float
+) -> int | None:
+    """How many more records would put the interval on one side of the gain that is needed, if the gain seen is true.
+
+    `confidence` is that of the next look, which they are for.
+    """
     worth_it = gain_at_zero_net_value(
         rates=_rates(candidate, rival.card), training=candidate.training_cost, economics=economics
     )
@@ -152,7 +172,7 @@ def _more_records(candidate: Scorecard, rival: _Rival, promotion: Promotion, eco
     needed = records_needed(
         gain.difference - max(promotion.min_gain, worth_it),
         deviation=deviation,
-        confidence=gain.confidence,
+        confidence=confidence,
         power=_POWER,
     )
     if needed is None or needed - gain.n > _MOST_RECORDS:
@@ -162,20 +182,21 @@ def _more_records(candidate: Scorecard, rival: _Rival, promotion: Promotion, eco
 
 def _rule(promotion: Promotion, economics: Economics, confidence: float) -> str:
     return (
-        f"Fine-tuning pays when, against every cheaper option, the lower bound of the paired {confidence:.0%} interval "
-        f"of its gain is above promotion.min_gain ({100 * promotion.min_gain:g} points) and the paired test agrees, "
+        f"Fine-tuning pays when, against every cheaper option, the lower bound of the paired {_level(confidence)} "
+        f"interval of its gain is above promotion.min_gain ({100 * promotion.min_gain:g} points) and the paired test agrees, "
         f"and the net value at that bound is above 0 at {economics.requests_per_month:,} requests a month within "
         f"{economics.horizon_months} months. It does not pay when, against one of them, the upper bound of the gain "
         "is not above promotion.min_gain or the net value at that bound is not above 0. Otherwise one can't tell yet."
     )
 
 
-def _sentence(candidate: Scorecard, rival: _Rival, promotion: Promotion, economics: Economics, more: int | None) -> str:
+def _sentence(candidate: Scorecard, rival: _Rival, economics: Economics, look: int, more: int | None) -> str:
     gain, (low, seen, high) = rival.gain, rival.net
+    counted = f", look {look} at this test set" if look > 1 else ""
     facts = (
         f"{candidate.name} scores {candidate.estimate.value:.1%} and {rival.card.name}, the best cheaper option, "
         f"{rival.card.estimate.value:.1%} on {gain.n} test records, a gain of {100 * gain.difference:.1f} points "
-        f"({gain.confidence:.0%} interval {100 * gain.low:.1f} to {100 * gain.high:.1f}), worth "
+        f"({_level(gain.confidence)} interval {100 * gain.low:.1f} to {100 * gain.high:.1f}{counted}), worth "
         f"{_money(seen, economics)} net over {economics.horizon_months} months "
         f"({_money(low, economics)} to {_money(high, economics)})"
     )
@@ -206,6 +227,10 @@ def _nothing_to_compare(candidate: Scorecard, rule: str) -> Verdict:
         break_even_requests_per_month=None,
         more_test_records=None,
     )
+
+
+def _level(confidence: float) -> str:
+    return f"{100 * confidence:.6g}%"
 
 
 def _money(amount: float, economics: Economics) -> str:

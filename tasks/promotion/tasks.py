@@ -139,7 +139,7 @@ def decide_and_move(run: RecipeRun, checked: StageRecord, scores: StageRecord, v
     from tasks.evaluation.comparison import compare
     from tasks.evaluation.scorecards import scorecard_from_json
     from tasks.evaluation.slices import evaluation_rows
-    from tasks.evaluation.verdict import decide_verdict
+    from tasks.evaluation.verdict import decide_verdict, verdict_confidence
     from tasks.promotion.gates import should_promote
 
     recipe = run.recipe
@@ -150,15 +150,17 @@ def decide_and_move(run: RecipeRun, checked: StageRecord, scores: StageRecord, v
     candidate = next(card for card in cards if card.kind == "candidate")
     champion = next((card for card in cards if card.kind == "champion"), None)
     cheaper = [card for card in cards if card.kind in ("classical", "prompt")]
+    look = int(scores.outputs["look"])
     verdict = decide_verdict(
         candidate, cheaper,
         rows=rows, promotion=recipe.promotion, economics=recipe.economics, confidence=recipe.evaluation.confidence,
+        look=look,
     )  # fmt: skip
     number = str(version.outputs["version"])
     decision = should_promote(
         candidate, cheaper, champion,
         champion_version=scores.outputs["champion_version"], rows=rows, verdict=verdict, policy=recipe.promotion,
-        look=scores.outputs["look"],
+        look=look,
         parity_passed=bool(version.outputs["parity"]["passed"]), parity_reason=version.outputs["parity"]["sentence"],
         stop_failures=sum(row["failed"] and row["on_failure"] == "stop" for row in checked.outputs["outcomes"]),
         currency=recipe.economics.currency,
@@ -176,7 +178,8 @@ def decide_and_move(run: RecipeRun, checked: StageRecord, scores: StageRecord, v
         )  # fmt: skip
     log.info("  verdict: %s", verdict.kind.replace("_", " "))  # the summary says it in full
     others = [*cheaper, *([champion] if champion else [])]
-    gains = {card.name: compare(candidate, card, rows=rows, confidence=recipe.evaluation.confidence) for card in others}
+    level = verdict_confidence(recipe.promotion, confidence=recipe.evaluation.confidence, look=look)
+    gains = {card.name: compare(candidate, card, rows=rows, confidence=level) for card in others}
     return {
         "verdict": dataclasses.asdict(verdict),
         "decision": dataclasses.asdict(decision),

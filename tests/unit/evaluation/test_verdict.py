@@ -8,10 +8,11 @@ RECORDS = make_records(400)
 CHEAP = Economics(value_per_correct_answer=1.0)
 
 
-def verdict_of(candidate, *cheaper, economics=CHEAP, **policy):
+def verdict_of(candidate, *cheaper, economics=CHEAP, look=1, confidence=0.95, **policy):
     return decide_verdict(
-        candidate, cheaper, rows=make_rows(RECORDS), promotion=Promotion(**policy), economics=economics, confidence=0.95
-    )
+        candidate, cheaper,
+        rows=make_rows(RECORDS), promotion=Promotion(**policy), economics=economics, confidence=confidence, look=look,
+    )  # fmt: skip
 
 
 def card(right, name="candidate", **facts):
@@ -112,3 +113,37 @@ def test_the_sentence_is_one_and_names_its_rule(right):
     assert verdict.sentence.endswith(".")
     assert "promotion.min_gain (0 points)" in verdict.rule
     assert "-0 EUR" not in verdict.sentence
+
+
+def test_pays_is_harder_to_say_at_a_later_look():
+    barely = card(300), card(292, "zero-shot")
+
+    verdicts = [verdict_of(*barely, look=look) for look in (1, 3)]
+
+    assert [verdict.kind for verdict in verdicts] == ["pays", "cannot_tell"]
+    assert [verdict.gain.confidence for verdict in verdicts] == pytest.approx([0.95, 1 - 2 * 0.05 / 12])
+
+
+def test_the_interval_that_decided_is_the_one_that_is_shown():
+    verdict = verdict_of(card(300), card(240, "zero-shot"), look=3)
+
+    shown = (
+        f"(99.1667% interval {100 * verdict.gain.low:.1f} to {100 * verdict.gain.high:.1f}, look 3 at this test set)"
+    )
+    assert shown in verdict.sentence
+    assert "paired 99.1667% interval" in verdict.rule
+    assert "look" not in verdict_of(card(300), card(240, "zero-shot")).sentence
+
+
+def test_a_look_never_makes_the_interval_narrower_than_the_recipe_wants():
+    assert verdict_of(card(300), card(240, "zero-shot"), alpha=0.2).gain.confidence == 0.95
+    assert verdict_of(card(300), card(240, "zero-shot"), look=2, confidence=0.999).gain.confidence == 0.999
+
+
+def test_as_many_more_records_are_suggested_as_the_next_look_needs():
+    equal_enough = card(300), card(295, "zero-shot")
+
+    first, third = (verdict_of(*equal_enough, look=look) for look in (1, 3))
+
+    assert third.kind == "cannot_tell"
+    assert third.more_test_records > first.more_test_records

@@ -33,8 +33,11 @@ CANDIDATE, CHEAPER = card(300), card(240, "zero-shot")
 
 def decide(candidate=CANDIDATE, cheaper=(CHEAPER,), champion=None, *, policy=None, **facts):
     policy = policy or Promotion()
-    verdict = decide_verdict(candidate, cheaper, rows=ROWS, promotion=policy, economics=ECONOMICS, confidence=0.95)
-    defaults = {"look": 1, "parity_passed": True, "parity_reason": "logits agree", "stop_failures": 0}
+    look = facts.pop("look", 1)
+    verdict = decide_verdict(
+        candidate, cheaper, rows=ROWS, promotion=policy, economics=ECONOMICS, confidence=0.95, look=look
+    )
+    defaults = {"look": look, "parity_passed": True, "parity_reason": "logits agree", "stop_failures": 0}
     return should_promote(
         candidate,
         cheaper,
@@ -107,7 +110,7 @@ def test_a_later_look_needs_a_clearer_gain():
     cheaper = (card(290, "zero-shot"),)
     looks = [decide(cheaper=cheaper, look=look) for look in (1, 20)]
 
-    assert [refused_by(decision) for decision in looks] == [[], ["gain over cheaper options"]]
+    assert [refused_by(decision) for decision in looks] == [[], ["gain over cheaper options", "pays"]]
     assert [decision.alpha_spent for decision in looks] == pytest.approx([0.025, 0.05 / 420])
 
 
@@ -148,7 +151,9 @@ def test_a_large_loss_that_is_not_sure_is_told():
     rows = make_rows(records)
     candidate = make_card(records, wrong=range(60))
     other = make_card(records, wrong=range(300, 400), name="zero-shot", kind="prompt")
-    verdict = decide_verdict(candidate, [other], rows=rows, promotion=Promotion(), economics=ECONOMICS, confidence=0.95)
+    verdict = decide_verdict(
+        candidate, [other], rows=rows, promotion=Promotion(), economics=ECONOMICS, confidence=0.95, look=1
+    )
     decision = should_promote(
         candidate, [other], None,
         champion_version=None, rows=rows, verdict=verdict, policy=Promotion(), currency="EUR",
