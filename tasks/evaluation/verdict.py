@@ -182,9 +182,10 @@ def _more_records(
 
 def _rule(promotion: Promotion, economics: Economics, confidence: float) -> str:
     return (
-        f"Fine-tuning pays when, against every cheaper option, the lower bound of the paired {_level(confidence)} "
-        f"interval of its gain is above promotion.min_gain ({100 * promotion.min_gain:g} points) and the paired test "
-        f"agrees, and the net value at that bound is above 0 at {economics.requests_per_month:,} requests a month within "
+        "Fine-tuning pays when, against every cheaper option, the lower bound of the paired "
+        f"{_level(confidence)} interval of its gain is above promotion.min_gain ({100 * promotion.min_gain:g} points) "
+        "and the paired test agrees, "
+        f"and the net value at that bound is above 0 at {economics.requests_per_month:,} requests a month within "
         f"{economics.horizon_months} months. It does not pay when, against one of them, the upper bound of the gain "
         "is not above promotion.min_gain or the net value at that bound is not above 0. Otherwise one can't tell yet."
     )
