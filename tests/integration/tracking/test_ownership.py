@@ -68,9 +68,11 @@ def test_the_second_home_neither_ends_nor_takes_over_the_runs_of_the_first(serve
 
 def test_the_second_home_moves_no_alias_and_is_told_what_to_do(server: str, tmp_path: Path) -> None:
     ours, theirs = at(server, tmp_path / "a", "a" * 12), at(server, tmp_path / "b", "b" * 12)
-    ours.experiment("aliases")
+    run_id = ours.open_parent(ours.experiment("aliases"), recipe_digest="d", params={})
     ours.client.create_registered_model("aliases")
-    ours.client.create_model_version("aliases", "mlflow-artifacts:/x", await_creation_for=0)
+    ours.client.create_model_version(
+        "aliases", f"{ours.run(run_id).info.artifact_uri}/model", run_id, await_creation_for=0
+    )
     moved = {"alias": "champion", "version": "1", "beaten_champion": None, "reason": "better", "decision": "d"}
     claim_recipe(ours, "aliases")
 
