@@ -21,6 +21,7 @@ from tasks.registry.history import (
     history,
     record_intent,
     record_outcome,
+    taken_by_a_person,
 )
 from tasks.registry.mlflow_versions import (
     REJECTED,
@@ -53,9 +54,12 @@ def move_alias(
     beaten_champion: str | None,
     actor: str,
     reason: str,
-    decision: str,
-) -> Move:
+    decision: str = "",
+) -> Move | None:
     """Give a version its alias; the old champion becomes `previous`. The same decision moves an alias only once.
+
+    The flow moves nothing (None) where the version has the alias already, or is the champion, and never gives
+    `champion` back to a version that a person took it from; a person can.
 
     Args:
         tracker: the door to MLflow.
@@ -65,18 +69,25 @@ def move_alias(
         beaten_champion: the champion that the decision was compared with; None: there was none.
         actor: who asked.
         reason: why, for the history.
-        decision: identity of the decision.
+        decision: identity of the flow's decision; empty where a person asks.
 
     Raises:
-        RegistryError: the version isn't there or was rejected; or the champion changed since the decision, which is
-            void then.
+        RegistryError: the version isn't there or was rejected; or a person took `champion` from it; or the champion
+            changed since the decision, which is void then.
     """
     with _settled(tracker, name) as lock:
-        earlier = _move_of(history(tracker, name), decision)
+        moves = history(tracker, name)
+        earlier = _move_of(moves, decision)
         if earlier is not None:
             return earlier
         _check_candidate(tracker, name, version)
         aliases = aliases_of(tracker, name)
+        if decision:
+            if version in (aliases.get(alias), aliases.get(CHAMPION)):
+                return None
+            veto = veto_of(moves, name, version=version, alias=alias)
+            if veto:
+                raise RegistryError(veto)
         _check_champion(name, version, beaten=beaten_champion, actual=aliases.get(CHAMPION))
         changes = _promotion(aliases, alias=alias, version=version)
         lock.check()
@@ -119,6 +130,24 @@ def unreviewed(tracker: Tracker, name: str) -> dict[str, str]:
     moves = history(tracker, name)
     named = {alias: aliases[alias] for alias in (CHAMPION, CHALLENGER) if alias in aliases}
     return {alias: version for alias, version in named.items() if not _is_reviewed(tracker, name, version, moves)}
+
+
+def veto_of(moves: Sequence[Move], name: str, *, version: str, alias: str) -> str:
+    """Say why the flow may not make a version champion, or nothing: a person took that from it.
+
+    Args:
+        moves: the model's history.
+        name: registered model.
+        version: the version.
+        alias: what the version would become.
+    """
+    taken = taken_by_a_person(moves, version) if alias == CHAMPION else None
+    if taken is None:
+        return ""
+    return (
+        f"a person took {CHAMPION} from version {version} ({taken.sentence()}), so only a person gives it back: "
+        f"`burnish promote {name}/{version} --reason …`"
+    )
 
 
 def alias_history(tracker: Tracker, name: str) -> list[Move]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import uuid
 
 from configs.errors import RegistryError
 from configs.settings import Settings
@@ -39,8 +38,9 @@ def promote_by_hand(settings: Settings, reference: str, *, reason: str, actor: s
     move = move_alias(
         tracker, version.name,
         alias="champion", version=version.version, beaten_champion=beaten,
-        actor=actor or getpass.getuser(), reason=reason, decision=f"by hand {uuid.uuid4().hex[:8]}",
+        actor=actor or getpass.getuser(), reason=reason,
     )  # fmt: skip
+    assert move is not None  # a person's move is always made
     announce_move(version.name, move)
     if version.tags.get(DECISION, CLEARED) == CLEARED:
         return move.sentence()

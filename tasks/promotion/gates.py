@@ -58,6 +58,7 @@ def should_promote(
     look: int,
     parity_passed: bool,
     parity_reason: str,
+    veto: str,
     currency: str,
 ) -> Decision:
     """Decide whether the candidate earns its alias. Every gate is evaluated, so that all reasons are known.
@@ -76,6 +77,7 @@ def should_promote(
         look: Number of this decision on this test set, from 1.
         parity_passed: Whether the registered model equals the trained one.
         parity_reason: What the parity check found, in one sentence.
+        veto: Why no version may be made champion without a person; empty where it may.
         currency: Of costs, shown only.
     """
     level = confidence_at_look(policy.alpha, look)
@@ -91,6 +93,7 @@ def should_promote(
         _latency_gate(candidate, policy),
         _cost_gate(candidate, policy, currency),
         GateOutcome("parity", parity_passed, parity_reason),
+        GateOutcome("veto", not veto, veto or "no person took the alias from this version"),
     )
     promote = all(gate.passed for gate in gates)
     return Decision(

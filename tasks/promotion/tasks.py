@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("burnish")
 
 _TOP_TOKENS = 64
+_STAYS = (
+    "it is the champion by an earlier decision and stays so until a better version or a person takes the alias: "
+    "`burnish rollback {name} --reason …`"
+)
 
 
 @task(name="check parity")
@@ -146,7 +150,9 @@ def decide_and_move(run: RecipeRun, checked: StageRecord, scores: StageRecord, v
     from tasks.evaluation.scorecards import scorecard_from_json
     from tasks.evaluation.slices import evaluation_rows
     from tasks.evaluation.verdict import decide_verdict, verdict_confidence
+    from tasks.promotion.alias_moves import CHAMPION, alias_history, veto_of
     from tasks.promotion.gates import should_promote
+    from tasks.registry.mlflow_versions import aliases_of
 
     recipe = run.recipe
     data = read_snapshot(run.settings.snapshots, checked.outputs["snapshot"])
@@ -163,18 +169,24 @@ def decide_and_move(run: RecipeRun, checked: StageRecord, scores: StageRecord, v
         look=look,
     )  # fmt: skip
     number = str(version.outputs["version"])
+    moves = alias_history(run.tracker, recipe.name)
     decision = should_promote(
         candidate, cheaper, champion,
         champion_version=scores.outputs["champion_version"], rows=rows, verdict=verdict, policy=recipe.promotion,
         look=look,
         parity_passed=bool(version.outputs["parity"]["passed"]), parity_reason=version.outputs["parity"]["sentence"],
+        veto=veto_of(moves, recipe.name, version=number, alias=recipe.promotion.alias),
         currency=recipe.economics.currency,
     )  # fmt: skip
+    if not decision.promote and aliases_of(run.tracker, recipe.name).get(CHAMPION) == number:
+        decision = dataclasses.replace(decision, reasons=(*decision.reasons, _STAYS.format(name=recipe.name)))
     identity = promote_identity.fn(run, checked, scores, version)
     _tag(run, number, decision, verdict=verdict.sentence)
     if decision.promote:
         check_lease(recipe.name)
-        announce_move(recipe.name, _move(run, number, decision, identity))
+        move = _move(run, number, decision, identity)
+        if move is not None:
+            announce_move(recipe.name, move)
     else:
         announce_rejection(
             recipe.name, number,
@@ -221,7 +233,7 @@ def _tag(run: RecipeRun, version: str, decision: Decision, *, verdict: str) -> N
     describe_version(run.tracker, run.recipe.name, version=version, text=text)
 
 
-def _move(run: RecipeRun, version: str, decision: Decision, identity: str) -> Move:
+def _move(run: RecipeRun, version: str, decision: Decision, identity: str) -> Move | None:
     from tasks.promotion.alias_moves import move_alias
 
     assert decision.alias is not None

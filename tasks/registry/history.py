@@ -42,7 +42,7 @@ class Move:
     actor: str
     reason: str
     decision: str
-    """Identity of the decision that asked for it; empty for a move by hand."""
+    """Identity of the flow's decision that asked for it; empty where a person did."""
     at: str
     """When it was begun (by hand: seen), in ISO 8601."""
     state: MoveState
@@ -89,6 +89,23 @@ def history(tracker: Tracker, name: str) -> list[Move]:
     tags = model_tags(tracker, name)
     moves = [_read(name, key, value) for key, value in tags.items() if key.startswith(_TAG)]
     return sorted(moves, key=lambda move: move.number)
+
+
+def taken_by_a_person(moves: Sequence[Move], version: str) -> Move | None:
+    """Return the move by which a person took `champion` away from a version that has not had it since, or None.
+
+    Args:
+        moves: the history.
+        version: the version.
+    """
+    taken: Move | None = None
+    for move in (move for move in moves if move.state == "done"):
+        for change in (change for change in move.changes if change.alias == "champion"):
+            if change.after == version:
+                taken = None
+            elif change.before == version:
+                taken = move
+    return taken if taken is not None and not taken.decision else None
 
 
 def changes_by_hand(moves: Sequence[Move], aliases: Mapping[str, str]) -> list[AliasChange]:

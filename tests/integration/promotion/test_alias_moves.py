@@ -56,7 +56,9 @@ def models(tracker: Tracker) -> Tracker:
     return tracker
 
 
-def promote(tracker: Tracker, version: str, *, beaten: str | None, alias: Any = "champion", decision: str = "") -> Move:
+def promote(
+    tracker: Tracker, version: str, *, beaten: str | None, alias: Any = "champion", decision: str = ""
+) -> Move | None:
     return move_alias(
         tracker,
         NAME,
@@ -163,6 +165,53 @@ def test_the_same_decision_moves_once_even_after_a_rollback(models: Tracker) -> 
 
     assert again == first
     assert aliases_of(models, NAME)["champion"] == "1"
+
+
+@pytest.mark.parametrize("how", ["rollback", "by hand", "taken away", "a person's promotion"])
+def test_the_flow_never_gives_champion_back_to_whom_a_person_took_it_from(models: Tracker, how: str) -> None:
+    promote(models, "2", beaten="1")
+    if how == "rollback":
+        rollback(models, NAME, actor="bob", reason="harmful answers")
+    elif how == "a person's promotion":
+        move_alias(models, NAME, alias="champion", version="1", beaten_champion="2", actor="bob", reason="trusted")
+    else:
+        by_hand(models, "champion", "1" if how == "by hand" else None)
+    reigning = aliases_of(models, NAME).get("champion")
+
+    with pytest.raises(RegistryError, match=r"a person took champion from version 2 .* `burnish promote icd10/2"):
+        promote(models, "2", beaten=reigning, decision="d2 after an upgrade")
+
+    assert aliases_of(models, NAME).get("champion") == reigning
+
+
+def test_a_person_gives_champion_back_after_a_rollback(models: Tracker) -> None:
+    promote(models, "2", beaten="1")
+    rollback(models, NAME, actor="bob", reason="harmful answers")
+    move_alias(models, NAME, alias="champion", version="2", beaten_champion="1", actor="bob", reason="harmless")
+    promote(models, "3", beaten="2")
+
+    promote(models, "2", beaten="3", decision="d2 after an upgrade")
+
+    assert aliases_of(models, NAME) == {"champion": "2", "previous": "3"}
+
+
+def test_a_version_that_lost_to_a_better_one_can_win_again(models: Tracker) -> None:
+    promote(models, "2", beaten="1")
+
+    promote(models, "1", beaten="2", decision="d1 on new data")
+
+    assert aliases_of(models, NAME) == {"champion": "1", "previous": "2"}
+
+
+@pytest.mark.parametrize("alias", ["champion", "challenger"])
+def test_a_later_decision_on_the_champion_moves_nothing(models: Tracker, alias: str) -> None:
+    promote(models, "2", beaten="1")
+
+    again = promote(models, "2", beaten="1", alias=alias, decision="d2 with another gate")
+
+    assert again is None
+    assert len(history(models, NAME)) == 2
+    assert aliases_of(models, NAME) == {"champion": "2", "previous": "1"}
 
 
 def test_a_rollback_swaps_champion_and_previous_and_can_be_taken_back(models: Tracker) -> None:

@@ -19,6 +19,7 @@ GATES = [
     "latency",
     "cost",
     "parity",
+    "veto",
 ]
 
 
@@ -36,7 +37,7 @@ def decide(candidate=CANDIDATE, cheaper=(CHEAPER,), champion=None, *, policy=Non
     verdict = decide_verdict(
         candidate, cheaper, rows=ROWS, promotion=policy, economics=ECONOMICS, confidence=0.95, look=look
     )
-    defaults = {"look": look, "parity_passed": True, "parity_reason": "logits agree"}
+    defaults = {"look": look, "parity_passed": True, "parity_reason": "logits agree", "veto": ""}
     return should_promote(
         candidate,
         cheaper,
@@ -70,6 +71,7 @@ def test_the_alias_is_the_policys():
     ("facts", "gates"),
     [
         ({"parity_passed": False, "parity_reason": "3 records differ"}, ["parity"]),
+        ({"veto": "a person took champion from version 2"}, ["veto"]),
         ({"policy": Promotion(max_latency_p95_seconds=0.2)}, ["latency"]),
         ({"policy": Promotion(max_latency_p95_seconds=0.23)}, []),
         ({"policy": Promotion(max_cost_per_1000_requests=0.7)}, ["cost"]),
@@ -166,7 +168,7 @@ def test_a_large_loss_that_is_not_sure_is_told():
     decision = should_promote(
         candidate, [other], None,
         champion_version=None, rows=rows, verdict=verdict, policy=Promotion(), currency="EUR",
-        look=1, parity_passed=True, parity_reason="",
+        look=1, parity_passed=True, parity_reason="", veto="",
     )  # fmt: skip
 
     assert decision.looks_worse == (
