@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,7 @@ RunKind = Literal["recipe", "option", "trial", "confirmation", "evaluation", "sc
 study, one with a fresh seed, the outputs of all options on test, what was found for one option on test."""
 RECIPE_DIGEST = "burnish.recipe_digest"
 CHILD_IDENTITY = "burnish.identity"
+_REQUEST = "burnish.request"
 INSTALLATION = "burnish.installation"
 """Tag of a parent run, and of an experiment, on a server that others may use too: whose it is."""
 _UI_SHOWS_RUNS_FIRST = {"mlflow.experimentKind": "custom_model_development"}
@@ -171,11 +173,9 @@ class Tracker:
                 self._reopen(run)
                 self.log_params(run.info.run_id, params)
                 return str(run.info.run_id)
-        with self.explained("create a run"):
-            if self.installation:
-                wanted[INSTALLATION] = self.installation
-            run = self.client.create_run(experiment, tags=wanted, run_name=run_name)
-        self._delete_doubles(run, wanted)
+        if self.installation:
+            wanted[INSTALLATION] = self.installation
+        run = self._create_run(experiment, tags=wanted, run_name=run_name)
         reach("run:parent-created")
         self.log_params(run.info.run_id, params)
         return str(run.info.run_id)
@@ -212,20 +212,24 @@ class Tracker:
             self._reopen(run)
             self.set_tags(run.info.run_id, tags)
             return str(run.info.run_id)
-        with self.explained(f"create the run {name!r}"):
-            run = self.client.create_run(experiment, run_name=name, tags={MLFLOW_PARENT_RUN_ID: parent, **tags})
-        self._delete_doubles(run, wanted)
+        run = self._create_run(experiment, tags={MLFLOW_PARENT_RUN_ID: parent, **tags}, run_name=name)
         reach("run:child-created")
         return str(run.info.run_id)
 
-    def _delete_doubles(self, created: Run, wanted: Mapping[str, str]) -> None:
-        """Delete what a server made of the same request before it went away and was asked again."""
-        if not self.is_server:
-            return
-        for run in self.runs(created.info.experiment_id, tags=wanted, status="RUNNING"):
-            if run.info.run_id != created.info.run_id and self._is_ours(run):
-                with self.explained("delete a run that was created twice"):
-                    self.client.delete_run(run.info.run_id)
+    def _create_run(self, experiment: str, *, tags: Mapping[str, str], run_name: str | None) -> Run:
+        """Create a run once, though a server may carry a request out, go away, and be asked again by MLflow's client.
+
+        The request has a name of its own: nothing but what was made of this very request is deleted.
+        """
+        request = {_REQUEST: uuid.uuid4().hex}
+        with self.explained(f"create the run {run_name!r}"):
+            created = self.client.create_run(experiment, run_name=run_name, tags={**tags, **request})
+        if self.is_server:
+            for run in self.runs(experiment, tags=request):
+                if run.info.run_id != created.info.run_id:
+                    with self.explained("delete a run that was created twice"):
+                        self.client.delete_run(run.info.run_id)
+        return created
 
     def run(self, run_id: str) -> Run:
         """Return MLflow's own record of a run."""
