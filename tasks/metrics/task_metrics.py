@@ -18,7 +18,8 @@ def score_rows(metric: Metric, outputs: Sequence[str], references: Sequence[str]
 
     Args:
         metric: `exact_match` ignores outer white space; `normalised_match` also case, Unicode form, inner white
-            space and outer punctuation; `token_f1` is the F1 of normalised words, as SQuAD counts them.
+            space, outer quotes and what ends a sentence; `token_f1` is the F1 of words without outer punctuation, as
+            SQuAD counts them. Texts of which nothing would be left are compared as they are.
         outputs: What the option said, by record.
         references: What was wanted, in the same order.
 
@@ -47,19 +48,37 @@ def macro_f1(outputs: Sequence[str], references: Sequence[str]) -> float:
 
 
 def normalise(text: str) -> str:
-    """Compatible Unicode form, case folded, white space collapsed, outer punctuation removed."""
-    words = unicodedata.normalize("NFKC", text).casefold().split()
-    kept = " ".join(words)
-    start, end = 0, len(kept)
-    while start < end and _is_punctuation_or_space(kept[start]):
-        start += 1
-    while end > start and _is_punctuation_or_space(kept[end - 1]):
-        end -= 1
-    return kept[start:end]
+    """Compatible Unicode form, case folded, white space collapsed; outer quotes and what ends a sentence removed.
+
+    A sign, a `#`, a `%` or a bracket with its partner may be what the answer says, so they stay.
+    """
+    kept = _folded(text)
+    while kept and _only_opens(kept[0]):
+        kept = kept[1:].lstrip()
+    while kept and _only_ends(kept):
+        kept = kept[:-1].rstrip()
+    return kept
 
 
-def _is_punctuation_or_space(character: str) -> bool:
-    return character.isspace() or unicodedata.category(character).startswith("P")
+def _folded(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _is_quote(character: str) -> bool:
+    return character in "\"'" or unicodedata.category(character) in ("Pi", "Pf")
+
+
+def _only_opens(character: str) -> bool:
+    return _is_quote(character) or character in "„‚"
+
+
+def _only_ends(text: str) -> bool:
+    """Whether the last character says nothing: a quote, a mark that ends a sentence, a bracket without its partner."""
+    last = text[-1]
+    partner = {")": "(", "]": "[", "}": "{"}.get(last)
+    if partner is not None:
+        return text.count(partner) < text.count(last)
+    return last in ".,;:!?" or _is_quote(last)
 
 
 def _exact_match(output: str, reference: str) -> float:
@@ -67,19 +86,28 @@ def _exact_match(output: str, reference: str) -> float:
 
 
 def _normalised_match(output: str, reference: str) -> float:
-    return float(normalise(output) == normalise(reference))
+    said, wanted = normalise(output), normalise(reference)
+    if not said or not wanted:
+        return _exact_match(output, reference)
+    return float(said == wanted)
 
 
 def _token_f1(output: str, reference: str) -> float:
     said, wanted = _words(output), _words(reference)
     if not said or not wanted:
-        return float(said == wanted)
+        return _normalised_match(output, reference)
     shared = (said & wanted).total()
     return 2 * shared / (said.total() + wanted.total())
 
 
 def _words(text: str) -> Counter[str]:
-    return Counter(word for word in map(normalise, text.split()) if word)
+    return Counter(word for word in map(_bare, _folded(text).split()) if word)
+
+
+def _bare(word: str) -> str:
+    """The word without any outer punctuation."""
+    kept = [place for place, character in enumerate(word) if not unicodedata.category(character).startswith("P")]
+    return word[kept[0] : kept[-1] + 1] if kept else ""
 
 
 _SCORES: Mapping[Metric, Callable[[str, str], float]] = {

@@ -11,10 +11,28 @@ from tasks.metrics.task_metrics import is_binary, macro_f1, normalise, score_row
         ("normalised_match", "«ＹＥＳ,  sir!»", "yes, sir", 1),
         ("normalised_match", "yes sir", "yes, sir", 0),
         ("normalised_match", "Straße", "STRASSE", 1),
+        ("normalised_match", "A)", "a", 1),
+        ("normalised_match", "« oui »", "oui", 1),
+        ("normalised_match", "„Ja.“", "ja", 1),
+        ("normalised_match", "yes...", "yes", 1),
+        ("normalised_match", "-5", "5", 0),
+        ("normalised_match", "C#", "C", 0),
+        ("normalised_match", "50%", "50", 0),
+        ("normalised_match", ".5", "5", 0),
+        ("normalised_match", "(5)", "5", 0),
+        ("normalised_match", "f(x)", "f(x", 0),
+        ("normalised_match", "*", "", 0),
+        ("normalised_match", "?", "!", 0),
+        ("normalised_match", "", "...", 0),
+        ("normalised_match", " ? ", "?", 1),
+        ("normalised_match", " ", "", 1),
         ("token_f1", "the left kidney", "left kidney", 0.8),
         ("token_f1", "kidney kidney", "kidney", 2 / 3),
         ("token_f1", "", "kidney", 0),
-        ("token_f1", "--", "", 1),
+        ("token_f1", "--", "", 0),
+        ("token_f1", "?", "!", 0),
+        ("token_f1", "left – kidney", "left kidney", 1),
+        ("token_f1", "“left” (kidney).", "left kidney", 1),
         ("token_f1", "Kidney.", "kidney", 1),
     ],
 )
@@ -33,6 +51,8 @@ def test_only_token_f1_is_not_a_proportion():
 
 def test_normalising_twice_changes_nothing():
     assert normalise(normalise("  “A\u00a0 b” … ")) == normalise("  “A\u00a0 b” … ") == "a b"
+    assert normalise(normalise("a)). (")) == normalise("a)). (") == "a)). ("
+    assert normalise(normalise("(a).). ")) == normalise("(a).). ") == "(a)"
 
 
 def test_macro_f1_weighs_labels_equally():
