@@ -368,6 +368,8 @@ class Promotion(Section):
     """Smaller slices say "too few to tell"."""
     max_slice_loss: Fraction = 0.05
     """A slice blocks when it is surely worse than the champion (else the best cheaper option) by more than this."""
+    slice_confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """How sure a slice's loss must be to block, over all slices together."""
     max_latency_p95_seconds: float | None = Field(default=None, gt=0)
     """Limit on the candidate's p95 latency at batch 1."""
     max_cost_per_1000_requests: float | None = Field(default=None, gt=0)

@@ -13,9 +13,6 @@ from tasks.metrics.grouped import Floats
 from tasks.metrics.intervals import loss_p_value
 from tasks.metrics.looks import holm
 
-SLICE_CONFIDENCE = 0.95
-"""Level at which a slice is called worse, over all slices together."""
-
 _NOT_GIVEN = "(none)"
 _LENGTH_BINS = 3
 _NOTABLE_LOSS = 0.1
@@ -82,18 +79,24 @@ def evaluation_rows(
 
 
 def compare_slices(
-    candidate: Sequence[float], reference: Sequence[float], *, rows: EvaluationRows, min_rows: int, max_loss: float
+    candidate: Sequence[float],
+    reference: Sequence[float],
+    *,
+    rows: EvaluationRows,
+    min_rows: int,
+    max_loss: float,
+    confidence: float,
 ) -> tuple[SliceComparison, ...]:
     """Test in each slice of at least `min_rows` whether the candidate loses more than `max_loss`.
 
     One-sided score tests by group; Holm over all slices tested keeps the chance of blocking any slice that loses no
-    more than `max_loss` at 5%.
+    more than `max_loss` at 1 − `confidence`.
     """
     first, second = np.asarray(candidate), np.asarray(reference)
     p_values = [_p_value(part, first, second, rows, max_loss) if len(part.rows) >= min_rows else None
                 for part in rows.slices]  # fmt: skip
     tested = [index for index, p_value in enumerate(p_values) if p_value is not None]
-    rejected = holm([p for p in p_values if p is not None], 1 - SLICE_CONFIDENCE)
+    rejected = holm([p for p in p_values if p is not None], 1 - confidence)
     blocking = {index for index, reject in zip(tested, rejected, strict=True) if reject}
     return tuple(
         SliceComparison(

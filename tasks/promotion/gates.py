@@ -156,6 +156,7 @@ def _slice_comparisons(
         rows=rows,
         min_rows=policy.min_slice_rows,
         max_loss=policy.max_slice_loss,
+        confidence=policy.slice_confidence,
     )
 
 

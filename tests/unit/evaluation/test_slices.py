@@ -12,8 +12,10 @@ def rows_of(*sizes):
     return EvaluationRows(ids, ids, tuple(slices))
 
 
-def blocked(rows, candidate, *, min_rows=30, max_loss=0.05):
-    compared = compare_slices(candidate, [1.0] * len(candidate), rows=rows, min_rows=min_rows, max_loss=max_loss)
+def blocked(rows, candidate, *, min_rows=30, max_loss=0.05, confidence=0.95):
+    compared = compare_slices(
+        candidate, [1.0] * len(candidate), rows=rows, min_rows=min_rows, max_loss=max_loss, confidence=confidence
+    )
     return [item.value for item in compared if item.blocks]
 
 
@@ -59,7 +61,9 @@ def test_a_tolerated_loss_does_not_block():
 
 
 def test_a_slice_with_too_few_rows_is_not_tested():
-    compared = compare_slices([0.0] * 29 + [1.0] * 30, [1.0] * 59, rows=rows_of(29, 30), min_rows=30, max_loss=0.05)
+    compared = compare_slices(
+        [0.0] * 29 + [1.0] * 30, [1.0] * 59, rows=rows_of(29, 30), min_rows=30, max_loss=0.05, confidence=0.95
+    )
 
     assert [(item.n, item.p_value is None, item.blocks) for item in compared] == [(29, True, False), (30, False, False)]
 
@@ -88,7 +92,7 @@ def one_group_loses(loss):
     )
     right = round(60 * (1 - loss))
     candidate = [1.0] * right + [0.0] * (60 - right) + [1.0] * 60
-    return compare_slices(candidate, [1.0] * 120, rows=rows, min_rows=30, max_loss=0.05)
+    return compare_slices(candidate, [1.0] * 120, rows=rows, min_rows=30, max_loss=0.05, confidence=0.95)
 
 
 def test_a_large_loss_in_one_group_is_not_sure_but_looks_worse():
@@ -106,6 +110,8 @@ def test_a_small_loss_is_not_worth_a_warning():
 
 
 def test_a_slice_that_blocks_needs_no_second_warning():
-    compared = compare_slices([0.0] * 40 + [1.0] * 40, [1.0] * 80, rows=rows_of(40, 40), min_rows=30, max_loss=0.05)
+    compared = compare_slices(
+        [0.0] * 40 + [1.0] * 40, [1.0] * 80, rows=rows_of(40, 40), min_rows=30, max_loss=0.05, confidence=0.95
+    )
 
     assert worst_looking(compared) is None

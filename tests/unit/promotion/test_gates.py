@@ -127,6 +127,17 @@ def test_a_slice_that_surely_loses_blocks_in_spite_of_the_gain():
     assert "site 'north' (-60.0 points on 100 records)" in decision.reasons[0]
 
 
+def test_how_sure_a_slices_loss_must_be_is_the_policys():
+    candidate = make_card(RECORDS, wrong=range(12), name="candidate", economics=ECONOMICS)
+    cheaper = make_card(RECORDS, wrong=range(100, 200), name="zero-shot", kind="prompt", economics=ECONOMICS)
+
+    refused = [
+        refused_by(decide(candidate, (cheaper,), policy=Promotion(slice_confidence=level))) for level in (0.9, 0.9999)
+    ]
+
+    assert refused == [["slices"], []]
+
+
 def test_without_a_champion_slices_are_held_against_the_best_cheaper_option():
     candidate = make_card(RECORDS, wrong=range(60), name="candidate", economics=ECONOMICS)
     strong = make_card(RECORDS, wrong=range(150, 350), name="classical", kind="classical", economics=ECONOMICS)
