@@ -49,6 +49,7 @@ def test_one_fine_tune_looked_at_on_own_files_that_change_spends_a_look_only_for
     tracker: Tracker, mlflow_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BURNISH_HOME", str(mlflow_home))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # what MLflow leaves there while other tests run
     files = {"kind": "file", "train": "a.csv", "validation": "b.csv", "test": "c.csv"}
     candidate = Option(name="candidate", kind="candidate", adapter="the same")
     experiment = tracker.experiment("r")
