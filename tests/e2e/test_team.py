@@ -111,7 +111,7 @@ class Recorded:
             self.experiment = client.get_experiment_by_name(name)
             runs = client.search_runs([self.experiment.experiment_id], max_results=1000)
             self.parents = [run for run in runs if run.data.tags.get("burnish.kind") == "recipe"]
-            self.children = [run for run in runs if run.data.tags.get("burnish.kind") == "child"]
+            self.children = [run for run in runs if run.data.tags.get("burnish.kind") != "recipe"]
             self.versions = list(client.search_model_versions(f"name = '{name}'"))
             [trial] = [run for run in self.children if run.info.run_name == "trial/0"][:1]
             self.losses = [metric.step for metric in client.get_metric_history(trial.info.run_id, "loss")]
