@@ -17,14 +17,16 @@ from benchmarks.kills import killed_in_succession
 from tasks.tracking.prefect_server import prefect_server
 from tests.e2e.installation import Installation
 from tests.e2e.servers import wait_for
-from tests.e2e.test_events import LONGEST_REACTION_SECONDS, Place, place_with_servers, reaction_seconds
+from tests.e2e.test_events import Place, events, place_with_servers
 from tests.e2e.test_kill import essence
-from tests.e2e.test_retrain import LONGEST_SKIP_SECONDS, OTHER_DATA, RETRAIN, prefect_runs, retrained_runs
+from tests.e2e.test_retrain import OTHER_DATA, RETRAIN, prefect_runs, retrained_runs
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 _SKIPS = 5
+_LONGEST_SKIP_SECONDS = 5.0
+_LONGEST_REACTION_SECONDS = 15.0
 _CHANGES = 3
 
 
@@ -49,6 +51,12 @@ def storm(installation: Installation, triggers: int) -> str:
     return f"{trained} trained, {skipped} skipped, {len(failed)} failed: {failed[:1]}"
 
 
+def reaction_seconds(place: Place, retrain: FlowRun) -> float:
+    """From the newest change that the watcher told to the retrain at work."""
+    told = max(event.occurred for event in events(place, "burnish.data.changed"))
+    return (retrain.start_time - told).total_seconds()
+
+
 def main() -> int:
     """Run the measurements; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -65,7 +73,7 @@ def main() -> int:
         seconds = skip_seconds(finished.copy_to(scratch / "skips"))
         shown = f"{seconds[len(seconds) // 2]:.1f} s (longest of {_SKIPS}: {seconds[-1]:.1f} s)"
         failures = row(
-            "flow time of a skip", shown, f"{LONGEST_SKIP_SECONDS:.0f} s", seconds[-1] <= LONGEST_SKIP_SECONDS
+            "flow time of a skip", shown, f"{_LONGEST_SKIP_SECONDS:.0f} s", seconds[-1] <= _LONGEST_SKIP_SECONDS
         )
         stormed = finished.copy_to(scratch / "storm")
         found = storm(stormed, options.triggers)
@@ -92,9 +100,9 @@ def reactions(folder: Path, triggers: int) -> int:
             place.append(f"my invoice {number}")
             place.watch()
             seconds.append(reaction_seconds(place, place.the_one_retrain()))
-        bar = f"{LONGEST_REACTION_SECONDS:.0f} s"
+        bar = f"{_LONGEST_REACTION_SECONDS:.0f} s"
         shown = ", ".join(f"{each:.1f} s" for each in seconds)
-        failures = row("look → retrain at work", shown, bar, max(seconds) <= LONGEST_REACTION_SECONDS)
+        failures = row("look → retrain at work", shown, bar, max(seconds) <= _LONGEST_REACTION_SECONDS)
         place.append("my last invoice")
         place.emit_many("burnish.retrain.requested", triggers, reason="a storm")
         ended = [place.servers.wait(run.id, seconds=900).state.name for run in _all_of(place, triggers)]
@@ -104,7 +112,7 @@ def reactions(folder: Path, triggers: int) -> int:
 
 
 def _all_of(place: Place, count: int) -> list[FlowRun]:
-    found = wait_for(lambda: len(runs := place.retrains()) >= count and runs, seconds=60, what=f"{count} runs")
+    found = wait_for(lambda: len(runs := place.retrains()) >= count and runs, what=f"{count} runs")
     return list(found)
 
 

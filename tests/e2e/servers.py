@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
+PATIENCE_SECONDS = 600.0
 _DONE = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -56,23 +57,23 @@ class Servers:
         with self.client() as client:
             return client.read_flow_run(flow_run)
 
-    def wait(self, flow_run: UUID, *, seconds: float = 300) -> FlowRun:
+    def wait(self, flow_run: UUID) -> FlowRun:
         """Wait until a run ends."""
-        return wait_for(lambda: done(self.run(flow_run)), seconds=seconds, what=f"flow run {flow_run} to end")
+        return wait_for(lambda: done(self.run(flow_run)), what=f"flow run {flow_run} to end")
 
 
 def done(run: FlowRun) -> FlowRun | None:
     return run if run.state and run.state.type.value in _DONE else None
 
 
-def wait_for(look: Callable[[], Any], *, seconds: float, what: str, every: float = 0.3) -> Any:
-    """Look until there is something; fail after that time."""
-    deadline = time.monotonic() + seconds
+def wait_for(look: Callable[[], Any], *, what: str) -> Any:
+    """Look until there is something; fail when nothing comes, however slow the machine is."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if found := look():
             return found
-        time.sleep(every)
-    raise AssertionError(f"waited {seconds:.0f} s for {what}")
+        time.sleep(0.2)
+    raise AssertionError(f"waited {PATIENCE_SECONDS:.0f} s for {what}")
 
 
 def ask(url: str, body: Any = None, **headers: str) -> tuple[int, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.browser import Visit, open_chromium, visit
-from tests.e2e.installation import Installation
+from tests.e2e.installation import PROJECT, Installation
 from tests.e2e.servers import Servers, running_servers
 
 if TYPE_CHECKING:
@@ -34,9 +34,11 @@ def served(finished: Installation, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def seen(browser: Browser) -> Iterator[Visit]:
+def seen(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """A visitor's page; what it showed at the end, of a failed test too, is kept as a screenshot."""
     with visit(browser) as begun:
         yield begun
+        begun.page.screenshot(path=PROJECT / "build" / "last-pages" / f"{request.node.name}.png")
 
 
 def open_recipe(page: Page, url: str) -> Locator:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-LONGEST_REACTION_SECONDS = 15.0
 CHANGES = 10
 RECIPE = """
 name: tickets
@@ -94,7 +93,7 @@ class Place:
 
     def watch(self) -> FlowRun:
         """One tick of the watcher's deployment."""
-        return self.servers.wait(self.servers.submit("watch/watch", request=REQUEST).id, seconds=90)
+        return self.servers.wait(self.servers.submit("watch/watch", request=REQUEST).id)
 
     def emit(self, event: str, **payload: Any) -> None:
         """Emit an event by hand, as any system may."""
@@ -132,7 +131,7 @@ class Place:
 
     def the_one_retrain(self, *, seconds: float = 240) -> FlowRun:
         """Wait until a new run of `retrain` ended; there is no other one."""
-        (run,) = wait_for(self.retrains, seconds=60, what="a run of retrain")
+        (run,) = wait_for(self.retrains, what="a run of retrain")
         ended: FlowRun = self.servers.wait(run.id, seconds=seconds)
         assert [each.id for each in self.retrains()] == [run.id]
         self.seen.add(run.id)
@@ -179,23 +178,15 @@ def test_ten_changes_in_a_burst_are_one_event_and_one_training(place: Place, cha
     assert len(trained_runs(place)) == 1
 
 
-def test_a_change_starts_a_retrain_within_seconds_of_the_look(place: Place, changed: tuple[FlowRun, FlowRun]) -> None:
-    _, retrain = changed
-
-    seconds = reaction_seconds(place, retrain)
-
-    assert seconds <= LONGEST_REACTION_SECONDS, f"{seconds:.1f} s from the watcher's look to the retrain at work"
-
-
 def test_what_became_of_the_candidate_is_an_event_and_a_rejection_is_told(
     place: Place, changed: tuple[FlowRun, FlowRun]
 ) -> None:
     _, retrain = changed
     outcome = "rejected" if retrain.state.name == "Rejected" else "promoted"
 
-    wait_for(lambda: events(place, f"burnish.model.{outcome}"), seconds=10, what=f"the event {outcome}")
+    wait_for(lambda: events(place, f"burnish.model.{outcome}"), what=f"the event {outcome}")
     if outcome == "rejected":
-        (told,) = wait_for(lambda: place.webhook.told("rejected"), seconds=60, what="the webhook to be told")
+        (told,) = wait_for(lambda: place.webhook.told("rejected"), what="the webhook to be told")
         assert (told["recipe"], told["flow_run"]) == ("tickets", str(retrain.id))
 
 
@@ -207,7 +198,7 @@ def test_whoever_asks_by_an_event_gets_one_run_with_the_reason(place: Place, cha
         place.emit("burnish.retrain.requested", reason="the labels were reviewed")
         wait_for(
             lambda: [run for run in place.retrains() if run.state.name == "Waiting"],
-            seconds=60, what="the run to wait for whoever works on the recipe",
+            what="the run to wait for whoever works on the recipe",
         )  # fmt: skip
     retrain = place.the_one_retrain()
 
@@ -226,7 +217,7 @@ def test_a_schedule_has_its_runs_scheduled_and_one_really_runs(place: Place, cha
         client.create_deployment_schedules(
             deployment.id, [(nightly, True)], parameters={"request": REQUEST}, slug="nightly"
         )
-    scheduled = wait_for(place.retrains, seconds=60, what="scheduled runs")
+    scheduled = wait_for(place.retrains, what="scheduled runs")
     first = scheduled[0]
 
     assert all(run.auto_scheduled for run in scheduled)
@@ -246,15 +237,9 @@ def test_a_retrain_that_fails_is_told_to_the_webhook(place: Place, changed: tupl
     failed = place.servers.wait(place.servers.submit("retrain/retrain", request=REQUEST).id)
     assert failed.state.name == "Failed", failed.state
     assert "data.source.path" in failed.state.message
-    (told,) = wait_for(lambda: place.webhook.told("failed"), seconds=60, what="the webhook to be told")
+    (told,) = wait_for(lambda: place.webhook.told("failed"), what="the webhook to be told")
 
     assert (told["recipe"], told["flow_run"]) == ("tickets", str(failed.id))
-
-
-def reaction_seconds(place: Place, retrain: FlowRun) -> float:
-    """From the newest change that the watcher told to the retrain at work."""
-    told = max(event.occurred for event in events(place, "burnish.data.changed"))
-    return (retrain.start_time - told).total_seconds()
 
 
 def trained_runs(place: Place) -> list[Any]:

@@ -20,6 +20,7 @@ import requests
 from configs.environment import set_private_switches
 from configs.settings import databases_on
 from tests.e2e.installation import PROJECT, Installation, clean_environment
+from tests.e2e.servers import PATIENCE_SECONDS, wait_for
 from tests.e2e.team_servers import SECRETS, TeamServers, kill_tree, team_servers
 from tests.postgres_cluster import binary
 
@@ -44,7 +45,6 @@ promotion: {{parity_records: 4}}
 retraining: {{webhook: BURNISH_WEBHOOK}}
 """
 NAMES = ("first", "killed", "one", "two", "three")
-WAIT_SECONDS = 400
 LOCK_ERRORS = ("database is locked", "deadlock detected", "could not serialize", "LockNotAvailable", "lock timeout")
 
 
@@ -82,14 +82,6 @@ def finetune(machine: Installation, recipes: Path, name: str) -> subprocess.Comp
     with (machine.home.parent / f"{machine.home.name}.log").open("a") as log:
         log.write(done.stdout + done.stderr)
     return done
-
-
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
-        time.sleep(0.1)
-    return found
 
 
 def checkpoints(home: Path) -> list[Path]:
@@ -174,14 +166,14 @@ def test_servers_that_are_killed_in_the_middle_cost_nothing(
     home = machine("a").home
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(finetune, machine("a"), recipes, "killed")
-        wait_for(lambda: checkpoints(home) or running.done(), "the trial")
+        wait_for(lambda: checkpoints(home) or running.done(), what="the trial")
         for server in (team.postgres, team.mlflow, team.prefect):
             assert not running.done(), running.result().stderr
             server.kill()
             time.sleep(2)
             server.start()
             server.wait()
-        done = running.result(WAIT_SECONDS)
+        done = running.result(PATIENCE_SECONDS)
     if done.returncode != 0:  # one message, and the same command goes on
         assert "run the same command again" in done.stderr, done.stderr
         assert "Traceback" not in done.stderr
@@ -253,15 +245,19 @@ def test_two_workers_run_three_recipes_though_one_is_killed_mid_trial(
     with ExitStack() as stack:
         first = stack.enter_context(worker(team, recipes, c))
         stack.enter_context(worker(team, recipes, d))
-        study = wait_for(lambda: checkpoints(c), "a trial on the first worker's machine")[0].parts[-4]
+        study = wait_for(lambda: checkpoints(c), what="a trial on the first worker's machine")[0].parts[-4]
         shared = f"burnish/checkpoints/{study}"
-        wait_for(lambda: any("manifest" in key for key in team.store.objects(shared)), "its checkpoint in the store")
+        wait_for(
+            lambda: any("manifest" in key for key in team.store.objects(shared)), what="its checkpoint to be shared"
+        )
         kill_tree(first)  # with the flow run that it started: the machine is gone
 
-        wait_for(lambda: [state(run) for run in submitted.values()].count("Completed") == 2, "the other machine's runs")
+        wait_for(
+            lambda: [state(run) for run in submitted.values()].count("Completed") == 2, what="the other runs"
+        )
         [lost] = [name for name in submitted if state(submitted[name]) != "Completed"]
         again = submit(lost)
-        wait_for(lambda: state(again) in ("Completed", "Failed", "Crashed"), "the run that goes on elsewhere")
+        wait_for(lambda: state(again) in ("Completed", "Failed", "Crashed"), what="the run that goes on elsewhere")
 
     assert state(again) == "Completed", (team.folder / "worker-d.log").read_text()[-3000:]
     for name in submitted:
