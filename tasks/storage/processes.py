@@ -91,17 +91,21 @@ def process_identity() -> str:
 
 
 def may_be_alive(identity: str) -> bool:
-    """Whether the process of that identity still runs on this host; of another host nothing can be told: False."""
+    """Whether the process of that identity still runs on this host; of another host nothing can be told: False.
+
+    A killed process that its parent has not waited for (a container may have nobody who does) runs no more.
+    """
     import psutil
 
-    host, _, process = identity.rpartition(":")[0].rpartition(":")
-    if host != socket.gethostname() or not process.isdecimal():
+    host, _, number = identity.rpartition(":")[0].rpartition(":")
+    if host != socket.gethostname() or not number.isdecimal():
         return False
     try:
-        started = psutil.Process(int(process)).create_time()
+        process = psutil.Process(int(number))
+        same = f"{process.create_time():.2f}" == identity.rpartition(":")[2]
+        return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-    return f"{started:.2f}" == identity.rpartition(":")[2]
 
 
 if __name__ == "__main__":

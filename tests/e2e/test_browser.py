@@ -44,7 +44,7 @@ def seen(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visit]:
 def open_recipe(page: Page, url: str) -> Locator:
     """From the front page to the runs of the recipe; returns the link of its newest run."""
     page.goto(f"{url}/#/experiments")
-    page.get_by_role("link", name="smoke", exact=True).first.click()
+    page.locator("a[href*='#/experiments/']").filter(has_text=re.compile("^smoke$")).first.click()
     page.get_by_text("Model training", exact=True).click()
     return page.get_by_role("link", name=re.compile("smoke [0-9a-f]{8}")).first
 
@@ -59,7 +59,7 @@ def open_version(page: Page, url: str) -> None:
     """From the model registry to the first version."""
     page.goto(f"{url}/#/models")
     page.get_by_text("Model training", exact=True).click()
-    page.get_by_role("link", name="smoke", exact=True).click()
+    page.get_by_test_id("model-list-table").get_by_role("link", name="smoke", exact=True).click()
     page.get_by_role("link", name="Version 1", exact=True).click()
 
 
@@ -153,7 +153,7 @@ def test_a_version_leads_to_its_run_its_data_and_its_report(served: Servers, see
     open_version(page, url)
     report = follow(page, "The report")
     inside = report.frame_locator("iframe")
-    expect(inside.get_by_text("Decision: no alias")).to_be_visible()
+    expect(inside.get_by_text("Decision: refused, gets no alias")).to_be_visible()
     expect(inside.locator(".verdict")).to_have_text(summary["verdict"]["sentence"])
 
 

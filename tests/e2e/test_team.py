@@ -252,9 +252,7 @@ def test_two_workers_run_three_recipes_though_one_is_killed_mid_trial(
         )
         kill_tree(first)  # with the flow run that it started: the machine is gone
 
-        wait_for(
-            lambda: [state(run) for run in submitted.values()].count("Completed") == 2, what="the other runs"
-        )
+        wait_for(lambda: [state(run) for run in submitted.values()].count("Completed") == 2, what="the other runs")
         [lost] = [name for name in submitted if state(submitted[name]) != "Completed"]
         again = submit(lost)
         wait_for(lambda: state(again) in ("Completed", "Failed", "Crashed"), what="the run that goes on elsewhere")

@@ -80,3 +80,17 @@ def test_the_identity_of_an_ended_process_is_dead() -> None:
     ended = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
 
     assert not may_be_alive(ended.stdout.strip())
+
+
+def test_a_killed_process_that_nobody_waited_for_is_dead() -> None:
+    command = "from tasks.storage.processes import process_identity; print(process_identity(), flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as killed:
+        assert killed.stdout is not None
+        identity = killed.stdout.readline().decode().strip()
+        assert may_be_alive(identity)
+
+        killed.kill()
+
+        assert gone(killed.pid)
+        assert psutil.pid_exists(killed.pid)
+        assert not may_be_alive(identity)
