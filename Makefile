@@ -29,7 +29,7 @@ status: setup ## Show whether they run and what they do
 	$(BIN)/burnish status
 
 test: setup   ## Run every test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25
 
 check: setup  ## Lint, types and import layers
 	$(BIN)/ruff check .

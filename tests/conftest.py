@@ -1,4 +1,4 @@
-"""Says where the browser tests left their screenshots."""
+"""Runs the long tests first, and says where the browser tests left their screenshots."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ import pytest
 from tests.e2e.browser import SCREENSHOTS
 
 _STARTED = time.time()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The end-to-end files take minutes each: begun last, one of them would keep a single core busy at the end."""
+    items.sort(key=lambda item: "e2e" not in item.path.parts)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
