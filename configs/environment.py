@@ -30,13 +30,16 @@ SERVER_SWITCHES = {
 }
 """Of every MLflow and Prefect server: those of `burnish up`, of infra/compose.yaml and of infra/kubernetes."""
 
+HEARTBEAT_SECONDS = 30
+"""How often our flow runs say that they live; one that falls silent is marked Crashed (automations.py)."""
+
 _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "8",  # an MLflow server that goes away is waited for, for up to 4 minutes
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "PREFECT_CLIENT_MAX_RETRIES": "7",  # and so is a Prefect server
     "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",  # what it says while its database is away
     "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads of two torch processes slow each other five times and more
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # a run that falls silent is marked Crashed (automations.py)
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
     "PREFECT_LOGGING_EXTRA_LOGGERS": "burnish",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",

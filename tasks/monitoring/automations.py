@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,9 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
+from configs.environment import HEARTBEAT_SECONDS
 from tasks.tracking.prefect_events import DATA_CHANGED, RECIPE_RESOURCE, RETRAIN_REQUESTED
+from tasks.tracking.prefect_server import INSTALLATION_TAG
 
 _RECIPE = "event.payload.recipe | default(event.resource.id | replace('" + RECIPE_RESOURCE + "', ''))"
 _OVERRIDES = "event.payload.overrides | default([])"
@@ -18,8 +21,8 @@ _ENDED_BADLY = ("Failed", "Crashed", "Rejected")
 """Names of the retrain's final states that somebody should hear of."""
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
-SILENT_SECONDS = 65
-"""A flow run beats every 30 s (`PREFECT_FLOWS_HEARTBEAT_FREQUENCY`); two beats missed mean that its process is gone."""
+SILENT_SECONDS = 2 * HEARTBEAT_SECONDS + 5
+"""Two beats missed mean that the process is gone."""
 FINAL_STATES = (
     "Completed", "Failed", "Crashed", "Cancelled", "TimedOut",
     "Skipped", "Rejected", "Promoted", "Unchanged", "Changed", "First look",
@@ -27,8 +30,14 @@ FINAL_STATES = (
 """Names of every state in which a flow run ends, our flows' own among them: Prefect names the event after the state."""
 
 
-def crash_automation() -> AutomationCore:
-    """A run whose process was killed, or whose machine went down, ends as Crashed instead of running for ever."""
+def crash_automation(deployments: Iterable[UUID]) -> AutomationCore:
+    """A run whose process was killed, or whose machine went down, ends as Crashed instead of running for ever.
+
+    Only ours are looked at: other flows on the server beat as rarely as Prefect's default says, or not at all.
+
+    Args:
+        deployments: ids of our deployments; runs from the command line are known by their tags.
+    """
     return AutomationCore(
         name="burnish: a run that fell silent has crashed",
         description=f"No heartbeat for {SILENT_SECONDS} s and no final state: the process is gone.",
@@ -36,6 +45,12 @@ def crash_automation() -> AutomationCore:
             after={HEARTBEAT},
             expect={HEARTBEAT, *(f"prefect.flow-run.{state}" for state in FINAL_STATES)},
             match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related={
+                "prefect.resource.id": [
+                    f"prefect.tag.{INSTALLATION_TAG}*",
+                    *(f"prefect.deployment.{each}" for each in deployments),
+                ]
+            },
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             within=timedelta(seconds=SILENT_SECONDS),

@@ -51,7 +51,7 @@ def install(api_url: str, prefect_yaml: Path) -> list[str]:
             changed += [f"deployment {entry['name']}"] if is_new else []
         automations = [
             *retrain_automations(retrain=ids["retrain"], on_event=ids["retrain-on-event"], notify=ids["notify"]),
-            crash_automation(),
+            crash_automation(ids.values()),
         ]
         return [*changed, *_install_automations(client, automations)]
 

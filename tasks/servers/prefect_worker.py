@@ -3,21 +3,29 @@
 Prefect's own process worker runs whatever a deployment on the server says: pull steps, commands, environments. Whoever
 may talk to a server without a password would have a shell as the user of this machine. This one takes from the server
 which of our flows to run and with which parameters, and nothing else.
+
+A flow run's process dies with its worker. Prefect's observer of cancelled runs gives up for good when the server is
+away for seconds, so this worker looks itself, and goes on looking.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shlex
+import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import anyio
 import anyio.abc
+import httpx
 import yaml
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
 from prefect.runner._starter_engine import EngineCommandStarter
@@ -25,8 +33,12 @@ from prefect.settings import PREFECT_WORKER_HEARTBEAT_SECONDS
 from prefect.utilities.processutils import setup_signal_handlers_worker
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
+from configs.environment import HEARTBEAT_SECONDS
 from configs.errors import ServerError
 from tasks.servers.services import POOL, POOL_TYPE, PROJECT
+from tasks.storage.processes import bound_to_this_process
+
+_CANCELLATION_POLL_SECONDS = 2.0
 
 
 def allowed_entrypoints(prefect_yaml: Path) -> frozenset[str]:
@@ -44,6 +56,22 @@ def checked_entrypoint(entrypoint: str | None, *, allowed: Collection[str]) -> s
     if entrypoint is None or entrypoint not in allowed:
         raise ServerError(f"this worker runs the flows of prefect.yaml only, not {entrypoint!r}")
     return entrypoint
+
+
+async def cancelled(
+    read: Callable[[UUID], Awaitable[FlowRun]], flow_run: UUID, *, poll_seconds: float = _CANCELLATION_POLL_SECONDS
+) -> None:
+    """Return once somebody asks to cancel a flow run, whatever outages there are meanwhile; never if it is deleted."""
+    while True:
+        await anyio.sleep(poll_seconds)
+        try:
+            state = (await read(flow_run)).state
+        except ObjectNotFound:
+            await anyio.sleep_forever()
+        except httpx.HTTPError:  # the server is away: it will be asked again
+            continue
+        if state is not None and state.is_cancelling():
+            return
 
 
 class ConfinedWorker(ProcessWorker):  # type: ignore[misc]  # Prefect is not followed
@@ -68,6 +96,8 @@ class ConfinedWorker(ProcessWorker):  # type: ignore[misc]  # Prefect is not fol
             async with FlowRunExecutorContext() as context:
                 starter = EngineCommandStarter(
                     entrypoint=entrypoint,  # so the engine asks the server for no code
+                    command=shlex.join(bound_to_this_process([sys.executable, "-m", "prefect.engine"])),
+                    heartbeat_seconds=HEARTBEAT_SECONDS,
                     cwd=Path(folder),
                     env=dict(os.environ),
                     deployment_name=deployment.name,
@@ -76,15 +106,23 @@ class ConfinedWorker(ProcessWorker):  # type: ignore[misc]  # Prefect is not fol
                 executor = context.create_executor(
                     flow_run, starter, resolve_flow=resolve_flow, propose_submitting=False
                 )
+                context._observer.on_cancelling = lambda _: None  # two that stop one process would disturb each other
                 results: list[Any] = []
 
                 async def execute(*, task_status: anyio.abc.TaskStatus[Any] = anyio.TASK_STATUS_IGNORED) -> None:
                     results.append(await executor.submit(task_status=task_status))
+                    group.cancel_scope.cancel()
+
+                async def stop_when_cancelled() -> None:
+                    await cancelled(self.client.read_flow_run, flow_run.id)
+                    # in the context's own group, which is left only when the run has been told that it is cancelled
+                    context._cancellation_task_group.start_soon(context._cancellation_manager.cancel_by_id, flow_run.id)
 
                 async with anyio.create_task_group() as group:
                     handle = await group.start(execute)
                     if task_status is not None:
                         task_status.started(handle.pid)
+                    group.start_soon(stop_when_cancelled)
         [result] = results
         if result is None or result.status_code is None:
             raise ServerError(f"the process of flow run {flow_run.id} did not start")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.environment import SERVER_SWITCHES
+from configs.environment import HEARTBEAT_SECONDS, SERVER_SWITCHES
 from configs.roots import ROOTS
 from configs.servers import LOOPBACK_NAMES, ServerSettings
 from configs.settings import Settings, databases_on
@@ -109,7 +109,7 @@ def shared_environment(
         **SERVER_SWITCHES,
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
         "PREFECT_API_URL": api if api and is_elsewhere(api, servers.prefect_api_url) else servers.prefect_api_url,
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
         "PREFECT_RUNNER_POLL_FREQUENCY": "2",
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": pages,

@@ -37,16 +37,22 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start `command` so that the kernel kills it when this process dies.
 
-    The command runs below a small launcher (`python -m tasks.storage.processes`) which sets the death signal and
-    then becomes the command, so there is no fork hook that could deadlock in a threaded parent. The signal follows
-    the *thread* that calls `spawn`: call it from a thread that lives as long as the child should.
+    The signal follows the *thread* that calls `spawn`: call it from a thread that lives as long as the child should.
     """
-    launcher = [sys.executable, __file__, str(os.getpid()), *command]
     return subprocess.Popen(
-        launcher,
+        bound_to_this_process(command),
         env=None if environment is None else dict(environment),
         stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=tuple(pass_fds), cwd=cwd,
     )  # fmt: skip
+
+
+def bound_to_this_process(command: Sequence[str]) -> list[str]:
+    """The command as a child of this process that dies with it.
+
+    It runs below a small launcher (this file) which sets the death signal and then becomes the command, so there is no
+    fork hook that could deadlock in a threaded parent.
+    """
+    return [sys.executable, __file__, str(os.getpid()), *command]
 
 
 def stop(process: subprocess.Popen[bytes], *, grace_seconds: float) -> None:

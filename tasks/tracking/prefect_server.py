@@ -22,6 +22,8 @@ from tasks.storage.processes import may_be_alive, process_identity, spawn, stop
 _STARTUP_SECONDS = 90.0
 _STOP_SECONDS = 5.0
 _PROCESS_TAG = "process:"
+INSTALLATION_TAG = "installation:"
+"""Begins the tag that names the installation of a flow run."""
 
 
 @contextmanager
@@ -65,7 +67,7 @@ def prefect_server(home: Path, api_url: str | None, *, database_url: str | None 
 
 def recipe_tags(recipe_name: str, installation: str) -> list[str]:
     """Tags of every Prefect run of a recipe in an installation: another one's runs of an equal recipe are not ours."""
-    return [f"recipe:{recipe_name}", f"installation:{installation}"]
+    return [f"recipe:{recipe_name}", f"{INSTALLATION_TAG}{installation}"]
 
 
 def run_tags(recipe_name: str, installation: str) -> list[str]:

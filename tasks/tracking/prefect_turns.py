@@ -59,10 +59,18 @@ def in_turn(take: Callable[[], AbstractContextManager[None]], *, patient: bool) 
 
 
 def _show(name: str, message: str) -> None:
-    """Give the flow run another name and message of Running; one that is being cancelled stays so."""
+    """Give the flow run another name and message of Running.
+
+    Raises:
+        KeyboardInterrupt: the run was cancelled, or counts as ended: it must not begin to work.
+    """
     from prefect.client.orchestration import get_client
     from prefect.runtime import flow_run
     from prefect.states import Running
 
     with get_client(sync_client=True) as client:
-        client.set_flow_run_state(flow_run.get_root_flow_run_id(), Running(name=name, message=message))
+        run = flow_run.get_root_flow_run_id()
+        state = client.read_flow_run(run).state
+        if state is not None and (state.is_cancelling() or state.is_final()):
+            raise KeyboardInterrupt(f"the flow run is {state.name}")
+        client.set_flow_run_state(run, Running(name=name, message=message))

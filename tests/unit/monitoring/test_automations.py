@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from tasks.monitoring.automations import FINAL_STATES, crash_automation, retrain_automations
+from configs.environment import HEARTBEAT_SECONDS
+from tasks.monitoring.automations import FINAL_STATES, HEARTBEAT, crash_automation, retrain_automations
 
 RETRAIN, ON_EVENT, NOTIFY = UUID(int=1), UUID(int=2), UUID(int=3)
 EVIL = 'a"}, "force": true, {{ 7 * 7 }} \n</script>'
@@ -68,12 +70,33 @@ def test_the_names_are_the_automations_identity() -> None:
 
 
 def test_a_silent_run_is_crashed_and_one_that_ended_is_not() -> None:
-    trigger = crash_automation().trigger
+    trigger = crash_automation([RETRAIN]).trigger
 
     assert trigger.posture.value == "Proactive"
     assert trigger.after == {"prefect.flow-run.heartbeat"}
     assert trigger.after <= trigger.expect
-    assert trigger.within.total_seconds() > 2 * 30
+    assert trigger.within.total_seconds() > 2 * HEARTBEAT_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("related", "is_ours"),
+    [
+        ({"prefect.resource.id": f"prefect.deployment.{RETRAIN}", "prefect.resource.role": "deployment"}, True),
+        ({"prefect.resource.id": "prefect.tag.installation:0ab1", "prefect.resource.role": "tag"}, True),
+        ({"prefect.resource.id": f"prefect.deployment.{UUID(int=77)}", "prefect.resource.role": "deployment"}, False),
+        ({"prefect.resource.id": "prefect.tag.nightly", "prefect.resource.role": "tag"}, False),
+    ],
+)
+def test_only_our_own_runs_are_crashed_for_being_silent(related: dict[str, str], is_ours: bool) -> None:
+    """Others on the server beat every 180 s, as Prefect's default says."""
+    from prefect.server.events.schemas.automations import EventTrigger
+    from prefect.server.events.schemas.events import Event
+
+    trigger = EventTrigger.model_validate(crash_automation([RETRAIN]).trigger.model_dump(mode="json"))
+    run = {"prefect.resource.id": f"prefect.flow-run.{UUID(int=5)}"}
+    beat = Event(id=UUID(int=6), event=HEARTBEAT, occurred=datetime.now(UTC), resource=run, related=[related])
+
+    assert trigger.covers(beat.receive()) is is_ours
 
 
 def test_every_name_of_a_final_state_of_our_flows_is_known() -> None:

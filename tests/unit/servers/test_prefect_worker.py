@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 import yaml
@@ -53,3 +54,25 @@ def test_a_schedule_has_a_slug_and_a_time_zone_and_trains_only_when_switched_on(
     assert schedules["notice"]["active"]
     retrain = next(entry for entry in DEPLOYMENTS if entry["name"] == "retrain")
     assert retrain["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+
+
+def test_a_wish_to_cancel_is_heard_after_any_outage_of_the_server() -> None:
+    import anyio
+    import httpx
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.states import Cancelling, Running
+
+    from tasks.servers.prefect_worker import cancelled
+
+    id_ = uuid4()
+    answers = [*[httpx.ConnectError("away")] * 50, Running(), Running(), Cancelling()]
+
+    async def read(flow_run: UUID) -> FlowRun:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return FlowRun(id=flow_run, flow_id=uuid4(), state=answer)
+
+    anyio.run(lambda: cancelled(read, id_, poll_seconds=0))
+
+    assert answers == []
