@@ -3,6 +3,7 @@
 BurnishError
 ├── RecipeError            a recipe that can't be read, or that says something not allowed
 ├── DataError              records that can't be loaded, mapped or split
+├── MetricFailed           a metric of the user's own raised an error or returned no score
 ├── BaseModelError         a base model that is missing, incomplete, unsafe or of the wrong kind
 ├── ValidationStopped      a rule with `on_failure: stop` failed
 ├── SearchFailed           no trial of a study finished
@@ -26,6 +27,10 @@ class RecipeError(BurnishError):
 
 class DataError(BurnishError):
     """Records can't be loaded, mapped or split."""
+
+
+class MetricFailed(BurnishError):
+    """A metric of the user's own raised an error, or returned no number between 0 and 1; names the record."""
 
 
 class BaseModelError(BurnishError):

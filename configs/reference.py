@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -19,6 +20,9 @@ the file (`search.trials=20`). All errors are reported at once. This page is mad
 """
 
 _LIMITS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "at least", "pattern": "matching"}
+
+_VALIDATED = re.compile(r"Annotated\[(\w+), AfterValidator\(.*?\)\]")
+"""A type with a function that checks it: what is allowed stands in the field's docstring."""
 
 
 def reference() -> str:
@@ -51,6 +55,7 @@ def _allowed(field: FieldInfo) -> str:
         return "see below"
     annotation = field.annotation
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+    text = _VALIDATED.sub(r"\1", text)
     limits = [
         f"{sign} {getattr(each, name)}"
         for each in field.metadata

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from configs.errors import RecipeError
+from configs.json_schema_file import with_schema_read
 from configs.loading import SHIPPED, load_recipe, project_root_of
 from configs.requests import RecipeRequest
 from configs.schema import FileSource, FolderBase, Recipe
@@ -67,7 +68,7 @@ def resolve_recipe(request: RecipeRequest, *, confined: bool) -> tuple[Recipe, P
     root = project_root_of(path)
     if confined:
         _check_confined(recipe, project_root=root, roots=roots)
-    return recipe, root
+    return with_schema_read(recipe, root), root
 
 
 def _recipes(roots: Sequence[Path]) -> dict[str, Path]:
@@ -96,6 +97,8 @@ def _check_confined(recipe: Recipe, *, project_root: Path, roots: Sequence[Path]
         named |= {f"data.source.{key}": getattr(source, key) for key in ("path", "train", "validation", "test")}
     if isinstance(base, FolderBase):
         named["base.path"] = base.path
+    if isinstance(recipe.data.json_schema, str):
+        named["data.json_schema"] = recipe.data.json_schema
     for key, value in named.items():
         if value is not None and not any((project_root / value).resolve().is_relative_to(root) for root in roots):
             raise RecipeError(

@@ -7,9 +7,20 @@ Every model is frozen and refuses unknown keys; the docstring under a field says
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Any, Literal, Self
+import json
+import re
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 NAME_IN_WORDS = "a name has lower-case letters, digits, - and _, begins with a letter or digit, and is at most 63 long"
@@ -17,6 +28,27 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """A name that may become a path segment, an MLflow experiment and a registered model."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+BuiltInMetric = Literal[
+    "exact_match", "normalised_match", "token_f1", "rouge_l", "chrf", "bleu", "json_valid", "json_fields"
+]
+"""The metrics that Burnish brings: each scores one answer between 0 and 1, higher is better."""
+
+USER_METRIC = "entry_point:"
+"""How the name of an installed metric begins in a recipe; its entry point's name follows."""
+
+
+def _known_metric(name: str) -> str:
+    built_in = get_args(BuiltInMetric)
+    if name in built_in or re.fullmatch(USER_METRIC + r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", name):
+        return name
+    close = difflib.get_close_matches(name, built_in, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(built_in)}"
+    raise ValueError(f"{name!r} is no metric; {hint}, or {USER_METRIC}NAME of an installed one")
+
+
+Metric = Annotated[str, AfterValidator(_known_metric)]
+"""A built-in metric, or `entry_point:NAME` for one of the group `burnish.metrics`."""
 
 
 class Section(BaseModel):
@@ -143,6 +175,28 @@ class Data(Section):
     """At most this many test records."""
     labels: tuple[str, ...] | Literal["infer"] | None = None
     """The closed set of completions; `infer` takes those of the training records; None: open generation."""
+    json_schema: dict[str, Any] | str | None = None
+    """A JSON Schema that every completion must meet, inline or as a JSON file below the project root."""
+
+    @field_validator("json_schema", mode="before")
+    @classmethod
+    def _a_mapping_or_a_path(cls, schema: Any) -> Any:
+        """Text that begins with { is the schema itself, as `_schema_as_text` writes it."""
+        if isinstance(schema, str) and schema.lstrip().startswith("{"):
+            schema = json.loads(schema)
+        if schema is not None and not (isinstance(schema, dict | str) and schema):
+            raise ValueError(f"give a mapping or the path of a file, got {schema!r}")
+        if isinstance(schema, dict):
+            try:
+                return json.loads(json.dumps(schema, allow_nan=False))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"the schema must be plain JSON: {error}; put dates in quotes") from error
+        return schema
+
+    @field_serializer("json_schema")
+    def _schema_as_text(self, schema: dict[str, Any] | str | None) -> str | None:
+        """One text, since a schema's keys are no keys of the recipe: MLflow would refuse `$ref` as a parameter."""
+        return json.dumps(schema, sort_keys=True) if isinstance(schema, dict) else schema
 
 
 class Template(Section):
@@ -322,8 +376,12 @@ def _as_field_type(key: str, value: Any) -> Any:
 class Evaluation(Section):
     """How options are scored."""
 
-    metric: Literal["exact_match", "normalised_match", "token_f1"] = "exact_match"
-    """The metric that decides; a mean over records of a score between 0 and 1."""
+    metric: Metric = "exact_match"
+    """The metric that decides; a mean over records of a score between 0 and 1: exact_match, normalised_match,
+    token_f1, rouge_l, chrf, bleu, json_valid, json_fields, or entry_point:NAME (see guides/metrics.md)."""
+    also: tuple[Metric, ...] | None = None
+    """Metrics shown beside it, that never decide; None: exact_match, normalised_match and token_f1, with free text
+    rouge_l and chrf too, with `data.json_schema` json_valid and json_fields."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Level of every interval shown; that of a gain rises at later looks at the test set (`promotion.alpha`)."""
     slice_by: tuple[str, ...] = ("label", "length")
@@ -434,6 +492,17 @@ class Recipe(Section):
     """Gates."""
     retraining: Retraining = Retraining()
     """When to train again."""
+
+    @property
+    def json_schema(self) -> dict[str, Any] | None:
+        """`data.json_schema`, once it was read (`configs.roots.resolve_recipe` does so).
+
+        Raises:
+            ValueError: it is still the path of a file.
+        """
+        if isinstance(self.data.json_schema, str):
+            raise ValueError(f"data.json_schema is the path {self.data.json_schema!r}, which was not read yet")
+        return self.data.json_schema
 
     @model_validator(mode="after")
     def _slices_name_columns(self) -> Self:

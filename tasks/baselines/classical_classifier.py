@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from configs.errors import DataError
+from configs.schema import Metric
 from tasks.data.records import Record
 from tasks.inference.options import Answer, Answers, Option
-from tasks.metrics.task_metrics import Metric, score_rows
+from tasks.metrics.task_metrics import score_rows
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -44,7 +45,12 @@ class ChosenSettings:
 
 
 def choose_settings(
-    train: Sequence[Record], validation: Sequence[Record], *, metric: Metric, seed: int
+    train: Sequence[Record],
+    validation: Sequence[Record],
+    *,
+    metric: Metric,
+    seed: int,
+    json_schema: Mapping[str, Any] | None = None,
 ) -> ChosenSettings:
     """Fit on the training records with each of `SETTINGS_TRIED` and take the best on validation.
 
@@ -52,13 +58,14 @@ def choose_settings(
         train: exactly the records that the fine-tune may use.
         validation: records that choose.
         metric: as in `evaluation.metric`.
+        json_schema: as in `data.json_schema`.
         seed: of the solver.
 
     Raises:
         DataError: the training records have fewer than two labels or no text.
     """
     _check_training_records(train)
-    references = [record.completion for record in validation]
+    references, record_ids = [each.completion for each in validation], [each.record_id for each in validation]
     tried: list[tuple[Settings, float]] = []
     for words in _WORD_NGRAMS:
         features = _features(train, words)
@@ -66,7 +73,8 @@ def choose_settings(
         for settings in (each for each in SETTINGS_TRIED if dict(each)["word_ngrams"] == words):
             classifier = _classifier(settings, seed).fit(known, [record.completion for record in train])
             outputs = [str(label) for label in classifier.predict(asked)]
-            tried.append((settings, float(score_rows(metric, outputs, references).mean())))
+            scores = score_rows(metric, outputs, references, json_schema=json_schema, record_ids=record_ids)
+            tried.append((settings, float(scores.mean())))
     best, value = max(tried, key=lambda pair: pair[1])
     return ChosenSettings(best, value, tuple(tried))
 

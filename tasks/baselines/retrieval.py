@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.errors import DataError
+from configs.schema import Metric
 from tasks.baselines.classical_classifier import ChosenSettings, Settings
 from tasks.data.records import Record
 from tasks.inference.options import Answer, Answers
-from tasks.metrics.task_metrics import Metric, score_rows
+from tasks.metrics.task_metrics import score_rows
 
 _CHARACTER_NGRAMS = (2, 5)
 _QUERIES_AT_ONCE = 256
@@ -30,22 +31,30 @@ def is_retrieval(settings: Settings) -> bool:
     return _METHOD in dict(settings)
 
 
-def choose_retrieval(train: Sequence[Record], validation: Sequence[Record], *, metric: Metric) -> ChosenSettings:
+def choose_retrieval(
+    train: Sequence[Record],
+    validation: Sequence[Record],
+    *,
+    metric: Metric,
+    json_schema: Mapping[str, Any] | None = None,
+) -> ChosenSettings:
     """Answer the validation records with each of `SETTINGS_TRIED` and take the best.
 
     Args:
         train: exactly the records that the fine-tune may use.
         validation: records that choose.
         metric: as in `evaluation.metric`.
+        json_schema: as in `data.json_schema`.
 
     Raises:
         DataError: there are no training records.
     """
-    references = [record.completion for record in validation]
+    references, record_ids = [each.completion for each in validation], [each.record_id for each in validation]
     tried = []
     for settings in SETTINGS_TRIED:
         outputs = _Memory(train, settings).answers(validation)
-        tried.append((settings, float(score_rows(metric, outputs, references).mean())))
+        scores = score_rows(metric, outputs, references, json_schema=json_schema, record_ids=record_ids)
+        tried.append((settings, float(scores.mean())))
     best, value = max(tried, key=lambda pair: pair[1])
     return ChosenSettings(best, value, tuple(tried))
 

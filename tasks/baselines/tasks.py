@@ -12,6 +12,7 @@ from tasks.baselines.prompt_options import prompt_options, shortlist
 from tasks.inference.answers import option_as_json, option_key
 from tasks.inference.options import Option
 from tasks.inference.tasks import answer_with_model
+from tasks.metrics.metric_identity import metric_identity
 from tasks.models.tasks import precision_of
 from tasks.storage.shared_directories import at_hand, share
 from tasks.tracking.identity import stage_identity
@@ -32,7 +33,7 @@ def baseline_identity(run: RecipeRun, snapshot: str, base: str) -> str:
         "template": recipe.template.model_dump(mode="json"),
         "baseline": recipe.baseline.model_dump(mode="json"),
         "winner": recipe.training.template,
-        "metric": recipe.evaluation.metric,
+        "metric": metric_identity(recipe.evaluation.metric, recipe.json_schema),
         "max_new_tokens": recipe.evaluation.max_new_tokens,
         "seed": recipe.seed,
         "precision": precision_of(run),
@@ -77,7 +78,10 @@ def score_prompts_on_validation(
     for option in prompts:
         answers = read_answers(run.settings.answers, found[option.name]["answers"]).answers
         references = [records[answer.record_id].completion for answer in answers]
-        rows = score_rows(run.recipe.evaluation.metric, [answer.output for answer in answers], references)
+        rows = score_rows(
+            run.recipe.evaluation.metric, [answer.output for answer in answers], references,
+            json_schema=run.recipe.json_schema, record_ids=[answer.record_id for answer in answers],
+        )  # fmt: skip
         scores[option.name] = float(rows.mean())
         _log_option(run, snapshot, option, scores[option.name])
     return scores
@@ -92,10 +96,11 @@ def choose_classical(run: RecipeRun, snapshot: str) -> tuple[Option, float]:
 
     data = read_snapshot(run.settings.snapshots, snapshot)
     train, validation, metric = data.split("train"), data.split("validation"), run.recipe.evaluation.metric
+    schema = run.recipe.json_schema
     if data.labels:
-        chosen = choose_settings(train, validation, metric=metric, seed=run.recipe.seed)
+        chosen = choose_settings(train, validation, metric=metric, seed=run.recipe.seed, json_schema=schema)
     else:
-        chosen = choose_retrieval(train, validation, metric=metric)
+        chosen = choose_retrieval(train, validation, metric=metric, json_schema=schema)
     option = classical_option(chosen.settings)
     _log_option(run, snapshot, option, chosen.value)
     return option, chosen.value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from configs.schema import Data, EntryPointSource, FileSource
 from tasks.data.data_files import checked_path, file_format, read_rows
 from tasks.data.records import SPLITS, SplitName
 from tasks.storage.durable import digest_of, file_digest
+from tasks.storage.entry_points import find_entry_point, function_identity, installed, load_function
 
 ENTRY_POINT_GROUP = "burnish.sources"
 
@@ -98,7 +98,7 @@ def source_files(data: Data, project_root: Path) -> tuple[Path, ...]:
 
 def installed_sources() -> tuple[str, ...]:
     """Return the names that `data.source.name` may have."""
-    return tuple(sorted({point.name for point in metadata.entry_points(group=ENTRY_POINT_GROUP)}))
+    return installed(ENTRY_POINT_GROUP)
 
 
 def _files(source: FileSource) -> list[tuple[SplitName | None, str, str]]:
@@ -134,43 +134,14 @@ def _entry_point_rows(source: EntryPointSource) -> list[dict[str, Any]]:
 
 
 def _entry_point(source: EntryPointSource) -> metadata.EntryPoint:
-    found = tuple(metadata.entry_points(group=ENTRY_POINT_GROUP, name=source.name))
-    if not found:
-        raise RecipeError(
-            f"data.source.name {source.name!r} is not an installed entry point of the group {ENTRY_POINT_GROUP}; "
-            f"installed: {', '.join(installed_sources()) or 'none'}"
-        )
-    return found[0]
+    return find_entry_point(ENTRY_POINT_GROUP, source.name, key="data.source.name")
 
 
 def _load(point: metadata.EntryPoint) -> Callable[..., Iterable[dict[str, Any]]]:
-    try:
-        function = point.load()
-    except (ImportError, AttributeError) as error:
-        raise DataError(f"data.source {point.name} ({point.value}) can't be imported: {error}; reinstall it") from error
-    if not callable(function):
-        raise DataError(f"data.source {point.name} ({point.value}) is not a function")
-    return function  # type: ignore[no-any-return]  # what an entry point loads has no static type
+    return load_function(point, key="data.source")
 
 
 def _entry_point_identity(source: EntryPointSource) -> dict[str, Any]:
     point = _entry_point(source)
-    module = inspect.getmodule(_load(point))
-    path = None if module is None else inspect.getsourcefile(module)
-    packages = {name: _version(name) for name in getattr(module, "DISTRIBUTIONS", ())}
-    if point.dist is not None:
-        packages[point.dist.name] = point.dist.version
-    return {
-        "kind": "entry_point",
-        "name": source.name,
-        "options": source.options,
-        "packages": packages,
-        "source": None if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest(),
-    }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+    code = function_identity(point, _load(point))
+    return {"kind": "entry_point", "name": source.name, "options": source.options, **code}

@@ -32,7 +32,7 @@ def prepare_identity(run: RecipeRun) -> str:
 
     inputs = {
         "source": source_digest(run.recipe.data, run.project_root),
-        "data": run.recipe.data.model_dump(mode="json"),
+        "data": run.recipe.data.model_dump(mode="json", exclude={"json_schema"}),
     }
     return stage_identity("prepare", inputs, rooms=["tasks.data"], libraries=["datasets", "pyarrow"])
 

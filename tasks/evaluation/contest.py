@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.schema import Data, Evaluation
 from tasks.data.records import Record
 from tasks.data.splitting import has_own_split
+from tasks.metrics.metric_identity import metric_identity
 from tasks.storage.durable import digest_of
 
 
@@ -26,7 +27,12 @@ def lineage_of(data: Data) -> dict[str, Any]:
 
 
 def contest_of(
-    candidate: str, champion: str | None, *, records: Sequence[Record], evaluation: Evaluation
+    candidate: str,
+    champion: str | None,
+    *,
+    records: Sequence[Record],
+    evaluation: Evaluation,
+    json_schema: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Who is compared with whom, and on what: one that differs may end differently, so it is another look.
 
@@ -37,7 +43,9 @@ def contest_of(
         champion: version of the champion; None if there is none.
         records: the test records, in any order.
         evaluation: for the metric and the length of the answers.
+        json_schema: what the metric may hold answers against.
     """
     rows = sorted([record.record_id, record.completion, record.group] for record in records)
-    asked = {"rows": rows, "metric": evaluation.metric, "max_new_tokens": evaluation.max_new_tokens}
+    metric = metric_identity(evaluation.metric, json_schema)
+    asked = {"rows": rows, "metric": metric, "max_new_tokens": evaluation.max_new_tokens}
     return {"candidate": candidate, "champion": champion, "asked": digest_of(asked)}

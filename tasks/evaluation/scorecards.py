@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter
 
-from configs.errors import DataError
-from configs.schema import Economics, Evaluation
-from tasks.data.records import Record
+from configs.schema import Economics, Evaluation, Metric
 from tasks.evaluation.costs import cost_per_1000_requests, hosting_cost_per_month, machines_needed, training_cost
+from tasks.evaluation.scored_answers import ScoredAnswers
 from tasks.evaluation.slices import EvaluationRows
-from tasks.inference.options import Answers, Option, OptionKind
+from tasks.inference.options import Answers, OptionKind
 from tasks.metrics.grouped import Floats
 from tasks.metrics.intervals import Estimate, mean_interval
-from tasks.metrics.task_metrics import Metric, is_binary, macro_f1, score_rows
+from tasks.metrics.task_metrics import is_binary
 from tasks.storage.durable import digest_of
 
 
@@ -48,6 +47,8 @@ class Scorecard:
     """The other metrics."""
     macro_f1: float | None
     """Mean F1 over the labels, without an interval; None without a closed label set."""
+    figures: dict[str, float]
+    """Of free text: `tasks.metrics.answer_figures`; empty with a closed label set."""
     n: int
     groups: int
     """Groups that the test records belong to; `n` where each stands alone."""
@@ -74,64 +75,68 @@ class Scorecard:
 
 
 def make_scorecard(
-    option: Option,
-    answers: Answers,
-    records: Sequence[Record],
+    scored: ScoredAnswers,
     *,
     rows: EvaluationRows,
-    labels: Sequence[str] | None,
     evaluation: Evaluation,
     economics: Economics,
     training_seconds: float,
     seconds_saved_by_pruning: float,
     seed: int,
 ) -> Scorecard:
-    """Score an option's answers to the test records.
+    """Sum up an option's scored answers to the test records.
 
     Args:
-        option: What answered.
-        answers: One per record, in any order.
-        records: The test records that `rows` was made from.
-        rows: Their order, groups and slices.
-        labels: The closed label set, or None.
+        scored: From `score_answers`, on the records of `rows`.
+        rows: The records' order, groups and slices.
         evaluation: Metric, confidence and resamples.
         economics: Prices and load.
         training_seconds: Time spent on training the option and on the search for it; 0 if it is not trained.
         seconds_saved_by_pruning: What the search saved by stopping trials early.
         seed: Of the bootstrap.
-
-    Raises:
-        DataError: an answer is missing, or answers a record that is not among `records`.
     """
-    outputs = _outputs_in_order(option, answers, rows)
-    references = [record.completion for record in records]
-    scores = {metric: score_rows(metric, outputs, references) for metric in get_args(Metric)}
-    estimates = {metric: _estimate(values, rows.groups, metric, evaluation, seed) for metric, values in scores.items()}
-    latencies = answers.latency_seconds
-    spent, rate = training_cost(training_seconds, economics), answers.records_per_second
+    deciding = scored.scores[evaluation.metric]
+    estimates = {
+        metric: _estimate(values, rows.groups, metric, evaluation, seed) for metric, values in scored.scores.items()
+    }
+    spent = training_cost(training_seconds, economics)
     return Scorecard(
-        name=option.name,
-        kind=option.kind,
+        name=scored.option.name,
+        kind=scored.option.kind,
         metric=evaluation.metric,
         estimate=estimates.pop(evaluation.metric),
         secondary=estimates,
-        macro_f1=macro_f1(outputs, references) if labels is not None else None,
-        n=len(records),
+        macro_f1=scored.macro_f1,
+        figures=dict(scored.figures),
+        n=len(rows.record_ids),
         groups=len(set(rows.groups)),
-        slices=_slice_rows(scores[evaluation.metric], rows, evaluation, seed),
-        latency_p50_seconds=float(np.quantile(latencies, 0.5)) if latencies else None,
-        latency_p95_seconds=float(np.quantile(latencies, 0.95)) if latencies else None,
-        records_per_second=rate,
-        prompt_tokens_mean=float(np.mean([answer.prompt_tokens for answer in answers.answers])),
-        output_tokens_mean=float(np.mean([answer.output_tokens for answer in answers.answers])),
+        slices=_slice_rows(deciding, rows, evaluation, seed),
         training_cost=spent,
         pruning_saved_cost=training_cost(seconds_saved_by_pruning, economics),
-        machines=machines_needed(economics.requests_per_month, rate),
-        hosting_cost_per_month=hosting_cost_per_month(economics.requests_per_month, rate, economics),
-        cost_per_1000_requests=cost_per_1000_requests(rate, spent, economics),
-        row_scores=tuple(float(score) for score in scores[evaluation.metric]),
+        row_scores=tuple(float(score) for score in deciding),
         records_digest=digest_of(list(rows.record_ids)),
+        **_speed(scored.answers),
+        **_hosting(scored.answers.records_per_second, spent, economics),
     )
+
+
+def _speed(answers: Answers) -> dict[str, Any]:
+    latencies = answers.latency_seconds
+    return {
+        "latency_p50_seconds": float(np.quantile(latencies, 0.5)) if latencies else None,
+        "latency_p95_seconds": float(np.quantile(latencies, 0.95)) if latencies else None,
+        "records_per_second": answers.records_per_second,
+        "prompt_tokens_mean": float(np.mean([answer.prompt_tokens for answer in answers.answers])),
+        "output_tokens_mean": float(np.mean([answer.output_tokens for answer in answers.answers])),
+    }
+
+
+def _hosting(rate: float, training: float, economics: Economics) -> dict[str, Any]:
+    return {
+        "machines": machines_needed(economics.requests_per_month, rate),
+        "hosting_cost_per_month": hosting_cost_per_month(economics.requests_per_month, rate, economics),
+        "cost_per_1000_requests": cost_per_1000_requests(rate, training, economics),
+    }
 
 
 def scorecard_to_json(scorecard: Scorecard) -> str:
@@ -146,17 +151,6 @@ def scorecard_from_json(text: str) -> Scorecard:
         pydantic.ValidationError: the text is not a scorecard.
     """
     return TypeAdapter(Scorecard).validate_json(text)
-
-
-def _outputs_in_order(option: Option, answers: Answers, rows: EvaluationRows) -> list[str]:
-    outputs = {answer.record_id: answer.output for answer in answers.answers}
-    if len(answers.answers) != len(rows.record_ids) or set(outputs) != set(rows.record_ids):
-        raise DataError(
-            f"the answers of option {option.name!r} are for other records than the test set: {len(outputs)} answers, "
-            f"{len(rows.record_ids)} records, {len(set(outputs) & set(rows.record_ids))} in common; "
-            "delete the answers folder and run again"
-        )
-    return [outputs[record_id] for record_id in rows.record_ids]
 
 
 def _slice_rows(scores: Floats, rows: EvaluationRows, evaluation: Evaluation, seed: int) -> tuple[SliceRow, ...]:

@@ -12,6 +12,7 @@ from prefect import task
 from configs.schema import Template
 from tasks.inference.answers import option_as_json, option_key
 from tasks.inference.options import Option
+from tasks.metrics.metric_identity import metric_identity
 from tasks.models.tasks import precision_of
 from tasks.storage.shared_directories import at_hand
 from tasks.tracking.identity import stage_identity
@@ -21,6 +22,7 @@ from tasks.tracking.stage_ledger import StageRecord
 
 if TYPE_CHECKING:
     from tasks.evaluation.scorecards import Scorecard
+    from tasks.evaluation.scored_answers import ScoredAnswers
     from tasks.registry.incumbent import Incumbent
 
 log = logging.getLogger("burnish")
@@ -64,6 +66,7 @@ def count_look(run: RecipeRun, snapshot: str, candidate: Option, champion: Incum
         champion.version if champion else None,
         records=read_snapshot(run.settings.snapshots, snapshot).split("test"),
         evaluation=run.recipe.evaluation,
+        json_schema=run.recipe.json_schema,
     )
     return spend_look(run.tracker, run.experiment, lineage=lineage_of(run.recipe.data), contest=contest)
 
@@ -73,13 +76,20 @@ def evaluate_identity(
     run: RecipeRun, snapshot: str, options: Sequence[Option], study: StageRecord, champion: Incumbent | None
 ) -> str:
     """Hash of what the scorecards depend on."""
+    from tasks.evaluation.scored_answers import metrics_shown
+
     recipe = run.recipe
+    schema = recipe.json_schema
+    shown = metrics_shown(
+        recipe.evaluation, closed_labels=recipe.data.labels is not None, has_json_schema=schema is not None
+    )
     inputs = {
         "snapshot": snapshot,
         "options": [option_key(option) for option in options],
         "study": study.identity,
         "champion": champion.version if champion else None,
         "evaluation": recipe.evaluation.model_dump(mode="json"),
+        "metrics": [metric_identity(metric, schema) for metric in shown],
         "economics": recipe.economics.model_dump(mode="json"),
         "seed": recipe.seed,
         "precision": precision_of(run),
@@ -107,6 +117,7 @@ def build_scorecards(
     """Score the answers of every option; scorecards and the per-row table go to MLflow."""
     from tasks.data.snapshots import read_snapshot
     from tasks.evaluation.scorecards import make_scorecard, scorecard_to_json
+    from tasks.evaluation.scored_answers import score_answers
     from tasks.evaluation.slices import evaluation_rows
     from tasks.inference.answers import read_answers, select_records
 
@@ -114,26 +125,29 @@ def build_scorecards(
     data = read_snapshot(run.settings.snapshots, snapshot)
     records = select_records(data.split("test"), None)
     rows = evaluation_rows(records, slice_by=recipe.evaluation.slice_by, labels=data.labels)
-    outputs, cards = {}, []
+    answered, cards = [], []
     for option in options:
         answers = read_answers(run.settings.answers, found[option.name]["answers"])
         trained = option.kind == "candidate"
-        card = make_scorecard(
+        scored = score_answers(
             option, answers, records,
-            rows=rows, labels=data.labels, evaluation=recipe.evaluation, economics=recipe.economics, seed=recipe.seed,
+            rows=rows, labels=data.labels, evaluation=recipe.evaluation, json_schema=recipe.json_schema,
+        )  # fmt: skip
+        card = make_scorecard(
+            scored, rows=rows, evaluation=recipe.evaluation, economics=recipe.economics, seed=recipe.seed,
             training_seconds=study.outputs["study"]["seconds_trained"] if trained else 0.0,
             seconds_saved_by_pruning=study.outputs["study"]["seconds_saved_by_pruning"] if trained else 0.0,
         )  # fmt: skip
         cards.append(card)
-        outputs[option.name] = {answer.record_id: answer.output for answer in answers.answers}
+        answered.append(scored)
         log.info("  %-36s %.3f (%.3f to %.3f)", option.name, card.estimate.value, card.estimate.low, card.estimate.high)
     table = {
         "record_id": [record.record_id for record in records],
         "prompt": [record.prompt for record in records],
         "reference": [record.completion for record in records],
-        **{name: [by_id[record.record_id] for record in records] for name, by_id in outputs.items()},
+        **{scored.option.name: scored.outputs for scored in answered},
     }
-    evaluation_run = _log_evaluation(run, snapshot, cards, table, study)
+    evaluation_run = _log_evaluation(run, snapshot, cards, answered, table, study)
     return {
         "evaluation_run": evaluation_run,
         "options": [option_as_json(option) for option in options],
@@ -148,6 +162,7 @@ def _log_evaluation(
     run: RecipeRun,
     snapshot: str,
     cards: Sequence[Scorecard],
+    answered: Sequence[ScoredAnswers],
     table: Mapping[str, Sequence[Any]],
     study: StageRecord,
 ) -> str:
@@ -157,12 +172,13 @@ def _log_evaluation(
     child = run.child("evaluation", kind="evaluation", snapshot=snapshot, identity=study.identity)
     tracker.log_table(child, table, "outputs.json")
     tracker.describe(child, "The outputs of all options, one column each, in `outputs.json`.")
-    for card in cards:
+    for card, scored_answers in zip(cards, answered, strict=True):
         scored = run.child(f"test/{card.name}", kind="scorecard", snapshot=snapshot, identity=study.identity)
         tracker.log_params(scored, {"option": card.name, "kind": card.kind})
         tracker.log_metrics_batch(scored, [MetricRow(key, value, 0) for key, value in _card_values(card).items()])
         answers = {key: table[key] for key in ("record_id", "prompt", "reference")}
         answers |= {"output": table[card.name], "score": card.row_scores}
+        answers |= {metric: scores.tolist() for metric, scores in scored_answers.scores.items()}
         tracker.log_table(scored, answers, "outputs.json")
         tracker.describe(scored, _found(card))
         tracker.finish(scored, "FINISHED")
@@ -172,6 +188,7 @@ def _log_evaluation(
 
 def _card_values(card: Scorecard) -> dict[str, float]:
     """The figures of a scorecard by which options are compared in the MLflow UI."""
+    beside = {f"test_{metric}": found.value for metric, found in card.secondary.items()}
     estimate = card.estimate
     values = {
         f"test_{card.metric}": estimate.value,
@@ -181,6 +198,8 @@ def _card_values(card: Scorecard) -> dict[str, float]:
         "latency_p95_seconds": card.latency_p95_seconds,
         "records_per_second": card.records_per_second,
         "cost_per_1000_requests": card.cost_per_1000_requests,
+        **beside,
+        **card.figures,
     }
     return {key: value for key, value in values.items() if value is not None}
 

@@ -5,37 +5,55 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Metric = Literal["exact_match", "normalised_match", "token_f1"]
+from configs.schema import Metric
+from tasks.metrics.json_answers import field_f1, json_check
+from tasks.metrics.text_overlap import bleu, chrf, rouge_l
+from tasks.metrics.user_metrics import is_user_metric, score_by_user_metric
 
 
-def score_rows(metric: Metric, outputs: Sequence[str], references: Sequence[str]) -> NDArray[np.float64]:
+def score_rows(
+    metric: Metric,
+    outputs: Sequence[str],
+    references: Sequence[str],
+    *,
+    json_schema: Mapping[str, Any] | None = None,
+    record_ids: Sequence[str] | None = None,
+) -> NDArray[np.float64]:
     """Score each output against its reference.
 
     Args:
         metric: `exact_match` ignores outer white space; `normalised_match` also case, Unicode form, inner white
             space, outer quotes and what ends a sentence; `token_f1` is the F1 of words without outer punctuation, as
-            SQuAD counts them. Texts of which nothing would be left are compared as they are.
+            SQuAD counts them; `rouge_l`, `chrf` and `bleu` are those of `text_overlap`, `json_valid` and
+            `json_fields` those of `json_answers`. Texts of which nothing would be left are compared as they are.
         outputs: What the option said, by record.
         references: What was wanted, in the same order.
+        json_schema: What `json_valid` holds outputs against; None: any JSON.
+        record_ids: In the same order, to name the record at which a user's metric fails; None: their numbers.
 
     Returns:
         Scores in [0, 1], shape [records].
 
     Raises:
         ValueError: `outputs` and `references` differ in length.
+        MetricFailed: a user's metric raised an error or returned no score.
+        RecipeError: a user's metric isn't installed, or the schema is none.
     """
-    score = _SCORES[metric]
+    if is_user_metric(metric):
+        ids = record_ids if record_ids is not None else [str(number) for number in range(1, len(outputs) + 1)]
+        return np.array(score_by_user_metric(metric, outputs, references, ids), dtype=float)
+    score = _json_valid(json_schema) if metric == "json_valid" else _SCORES[metric]
     return np.array([score(output, wanted) for output, wanted in zip(outputs, references, strict=True)], dtype=float)
 
 
 def is_binary(metric: Metric) -> bool:
     """Whether the metric scores each record 0 or 1, so that its mean is a proportion."""
-    return metric != "token_f1"
+    return metric in _BINARY
 
 
 def macro_f1(outputs: Sequence[str], references: Sequence[str]) -> float:
@@ -110,8 +128,18 @@ def _bare(word: str) -> str:
     return word[kept[0] : kept[-1] + 1] if kept else ""
 
 
-_SCORES: Mapping[Metric, Callable[[str, str], float]] = {
+def _json_valid(schema: Mapping[str, Any] | None) -> Callable[[str, str], float]:
+    is_valid = json_check(schema)
+    return lambda output, _: float(is_valid(output))
+
+
+_BINARY = frozenset({"exact_match", "normalised_match", "json_valid"})
+_SCORES: Mapping[str, Callable[[str, str], float]] = {
     "exact_match": _exact_match,
     "normalised_match": _normalised_match,
     "token_f1": _token_f1,
+    "rouge_l": rouge_l,
+    "chrf": chrf,
+    "bleu": bleu,
+    "json_fields": field_f1,
 }

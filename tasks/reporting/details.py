@@ -47,6 +47,7 @@ def report_details(
         "trials": trial_rows(outputs["search"]["study"], curves),
         "seed_note": seed_note(outputs["search"]["study"]),
         "option_costs": [_option_row(card) for card in cards],
+        "figure_names": list(dict.fromkeys(name for card in cards for name in card_figures(card))),
         "cost_note": cost_note(cards, requests_per_month),
         "interval_method": candidate["estimate"]["method"],
         "comparisons": list(comparisons),
@@ -106,6 +107,13 @@ def base_in_words(base: BaseSource) -> str:
     return base.package if isinstance(base, PackageBase) else "a tiny random model"
 
 
+def card_figures(card: Mapping[str, Any]) -> dict[str, float]:
+    """What a scorecard says beside its deciding metric: the other metrics, and the figures of free text."""
+    others = {metric: estimate["value"] for metric, estimate in card["secondary"].items()}
+    macro = {} if card["macro_f1"] is None else {"macro_f1": card["macro_f1"]}
+    return {**others, **macro, **card["figures"]}
+
+
 def _data_rows(outputs: Outputs) -> dict[str, Any]:
     counts, checked = outputs["validate"]["counts"], outputs["validate"]
     labels = checked["labels"]
@@ -121,6 +129,7 @@ def _data_rows(outputs: Outputs) -> dict[str, Any]:
 def _option_row(card: Mapping[str, Any]) -> dict[str, Any]:
     estimate = card["estimate"]
     return {
+        "figures": card_figures(card),
         **{key: card[key] for key in ("name", "kind", "records_per_second", "machines", "cost_per_1000_requests")},
         **{key: estimate[key] for key in ("value", "low", "high")},
         "latency_p50": card["latency_p50_seconds"],

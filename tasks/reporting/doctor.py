@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -16,6 +16,7 @@ from configs.environment import SWITCHES
 from configs.errors import ServerError
 from configs.settings import Settings
 from tasks.models.hardware import Hardware, detect_hardware
+from tasks.storage.entry_points import installed
 
 _GIB = 1024**3
 _MIN_DISK_BYTES = 5 * _GIB
@@ -48,7 +49,8 @@ def examine(settings: Settings, *, overridden_switches: Mapping[str, str]) -> li
         check_disk(shutil.disk_usage(_existing_parent(settings.home)).free),
         *check_hardware(hardware),
         *check_demo_material(),
-        Finding("data sources", True, ", ".join(sorted(entry.name for entry in entry_points(group="burnish.sources")))),
+        Finding("data sources", True, ", ".join(installed("burnish.sources"))),
+        Finding("own metrics", True, ", ".join(installed("burnish.metrics")) or "none installed"),
         check_switches(overridden_switches),
         check_home(settings.home),
         check_torn_files(settings),

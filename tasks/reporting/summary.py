@@ -31,6 +31,8 @@ class OptionRow:
     n: int
     groups: int = 0
     """Groups of the test records; 0 where an older run did not say."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """What stands beside the deciding metric and does not decide: other metrics, length, repetition, copying."""
 
 
 @dataclass(frozen=True)

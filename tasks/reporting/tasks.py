@@ -13,7 +13,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from configs.requests import RecipeRequest
 from configs.roots import recipe_argument
-from tasks.reporting.details import base_in_words, report_details
+from tasks.reporting.details import base_in_words, card_figures, report_details
 from tasks.reporting.html_report import render_report
 from tasks.reporting.markdown import links_as_markdown, summary_as_markdown
 from tasks.reporting.summary import SUMMARY_FILE, OptionRow, RunSummary, StageRow
@@ -67,7 +67,7 @@ def write_report(run: RecipeRun, stages: Sequence[StageRecord], request: RecipeR
     )
     create_table_artifact(
         key=artifact_key(name, "options"),
-        table=[{**asdict(row), "name": escaped(row.name)} for row in summary.options],
+        table=[_table_row(row) for row in summary.options],
         description=escaped(str(summary.verdict["sentence"])),
     )
     for what, page in {"run": run_page(run.experiment, run.run_id), **pages}.items():
@@ -101,8 +101,13 @@ def _option_row(card: Mapping[str, Any]) -> OptionRow:
     estimate = card["estimate"]
     return OptionRow(
         card["name"], card["kind"], card["metric"],
-        estimate["value"], estimate["low"], estimate["high"], card["n"], card["groups"],
+        estimate["value"], estimate["low"], estimate["high"], card["n"], card["groups"], card_figures(card),
     )  # fmt: skip
+
+
+def _table_row(row: OptionRow) -> dict[str, Any]:
+    values = asdict(row)
+    return {**values, **values.pop("figures"), "name": escaped(row.name)}
 
 
 def _decision(decision: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from prefect import task
 
 from configs.schema import Template
 from tasks.inference.options import Decoding
+from tasks.metrics.metric_identity import metric_identity
 from tasks.models.tasks import open_worker, precision_of
 from tasks.search.warm_start import resolve_warm_start, warm_start_of
 from tasks.storage.lease import check_lease
@@ -137,11 +138,13 @@ def train_arguments(
     key = training_key(
         request.training, wording,
         snapshot=snapshot, base_digest=base, precision=precision_of(run), seed=request.seed, labels=labels,
-        metric=recipe.evaluation.metric, decoding=decoding, max_new_tokens=recipe.evaluation.max_new_tokens,
+        metric=metric_identity(recipe.evaluation.metric, recipe.json_schema), decoding=decoding,
+        max_new_tokens=recipe.evaluation.max_new_tokens,
     )  # fmt: skip
     return TrainArguments(
         training=request.training, template=wording, snapshots=run.settings.snapshots, snapshot=snapshot,
-        labels=labels, metric=recipe.evaluation.metric, decoding=decoding, seed=request.seed,
+        labels=labels, metric=recipe.evaluation.metric, json_schema=recipe.json_schema, decoding=decoding,
+        seed=request.seed,
         checkpoints=checkpoints, training_key=key, adapters=run.settings.adapters,
         max_new_tokens=recipe.evaluation.max_new_tokens, token_budget=recipe.evaluation.batch_tokens,
     ).model_dump(mode="json")  # fmt: skip
@@ -153,7 +156,7 @@ def _study_inputs(run: RecipeRun, snapshot: str, base: str, template: dict[str, 
         "snapshot": snapshot,
         "base": base,
         "template": template,
-        "metric": evaluation.metric,
+        "metric": metric_identity(evaluation.metric, run.recipe.json_schema),
         "max_new_tokens": evaluation.max_new_tokens,
         "seed": run.recipe.seed,
         "precision": precision_of(run),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from configs.schema import Section, Template, Training
+from configs.schema import Metric, Section, Template, Training
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -25,8 +25,10 @@ class TrainArguments(Section):
     """Which snapshot."""
     labels: tuple[str, ...] | None
     """The closed label set; None: open generation."""
-    metric: Literal["exact_match", "normalised_match", "token_f1"]
+    metric: Metric
     """What the validation looks measure."""
+    json_schema: dict[str, Any] | None = None
+    """What `json_valid` holds answers against; None: any JSON."""
     decoding: Literal["generate", "label_scoring"]
     """How the validation looks answer."""
     seed: int = Field(ge=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from configs.schema import Template, Training
 from tasks.tracking.identity import stage_identity
 
@@ -17,7 +19,7 @@ def training_key(
     precision: str,
     seed: int,
     labels: tuple[str, ...] | None,
-    metric: str,
+    metric: Any,
     decoding: str,
     max_new_tokens: int,
 ) -> str:
@@ -33,7 +35,7 @@ def training_key(
         precision: `fp32` or `bf16`, as chosen for the hardware.
         seed: of the adapter's first weights, the order of the batches and the dropout.
         labels: the closed label set, or None.
-        metric: what the validation looks measure.
+        metric: what the validation looks measure, as `metric_identity` gives it.
         decoding: how the validation looks answer.
         max_new_tokens: longest answer in a validation look.
     """

@@ -26,10 +26,15 @@ def make_look(loaded: LoadedBase, records: Sequence[Record], arguments: TrainArg
     answerer = Answerer(loaded, option, labels=arguments.labels, max_new_tokens=arguments.max_new_tokens)
     requests = [Request(record, shots=()) for record in records]
     references = [record.completion for record in records]
+    record_ids = [record.record_id for record in records]
 
     def look() -> float:
         with forward_context(loaded):
             answers = answerer.answer(requests, token_budget=arguments.token_budget)
-        return float(score_rows(arguments.metric, [answer.output for answer in answers], references).mean())
+        outputs = [answer.output for answer in answers]
+        scores = score_rows(
+            arguments.metric, outputs, references, json_schema=arguments.json_schema, record_ids=record_ids
+        )
+        return float(scores.mean())
 
     return look

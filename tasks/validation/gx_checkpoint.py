@@ -18,6 +18,7 @@ from great_expectations.expectations.registry import get_expectation_impl, list_
 
 import expectations.row_expectations
 import expectations.share_expectations  # noqa: F401 - importing registers the project's own expectations
+import tasks.validation.json_expectation  # noqa: F401 - the same
 from configs.errors import ValidationStopped
 from tasks.validation.rules import OnFailure
 

@@ -30,8 +30,8 @@ class RuleBase(Section):
 
     why: Annotated[str, StringConstraints(min_length=10)]
     """One sentence for people: what goes wrong in training without this rule."""
-    when: Literal["always", "closed_labels", "open_completions"] = "always"
-    """Whether the rule is for recipes with a closed label set, without one, or for all."""
+    when: Literal["always", "closed_labels", "open_completions", "json_schema"] = "always"
+    """Whether the rule is for recipes with a closed label set, without one, with `data.json_schema`, or for all."""
     on_failure: OnFailure
     """`stop` ends the flow; `drop` goes on without the rows, in a new snapshot; `warn` reports."""
 
@@ -82,6 +82,13 @@ class KnownLabel(RuleBase):
     """Every completion is in the recipe's closed label set (given at run time)."""
 
     expectation: Literal["expect_completion_to_be_a_label"]
+    columns: tuple[Literal["completion"], ...] = Field(min_length=1, max_length=1)
+
+
+class JsonCompletion(RuleBase):
+    """Every completion is JSON by the recipe's schema (given at run time)."""
+
+    expectation: Literal["expect_completion_to_be_json"]
     columns: tuple[Literal["completion"], ...] = Field(min_length=1, max_length=1)
 
 
@@ -168,6 +175,7 @@ Rule = Annotated[
     | Unique
     | KnownSplit
     | KnownLabel
+    | JsonCompletion
     | TokensWithinLimit
     | TableColumns
     | FirstOfTheirKind

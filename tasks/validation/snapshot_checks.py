@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from tasks.models.tokenizer import load_tokenizer
 from tasks.validation.frame import snapshot_frame
 from tasks.validation.quarantine import write_quarantine
 from tasks.validation.result import MOST_ROW_IDS, RuleOutcome, ValidationResult
-from tasks.validation.rules import KnownLabel, Rule, TableColumns, TextWithoutTokens, TokensWithinLimit
+from tasks.validation.rules import JsonCompletion, KnownLabel, Rule, TableColumns, TextWithoutTokens, TokensWithinLimit
 from tasks.validation.suites import Suite, suite_digest
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class _Setting:
     """What rules need to know of the recipe."""
 
     labels: tuple[str, ...] | None
+    json_schema: Mapping[str, Any] | None
     max_tokens: int
     special_tokens: tuple[str, ...]
     has_tokenizer: bool
@@ -46,6 +48,7 @@ def validate_snapshot(
     tokenizer_directory: Path | None,
     labels: tuple[str, ...] | None,
     quarantine: Path,
+    json_schema: Mapping[str, Any] | None = None,
 ) -> ValidationResult:
     """Judge a snapshot; rows that a rule drops are left out of a new snapshot, which names this one as its parent.
 
@@ -57,6 +60,7 @@ def validate_snapshot(
         tokenizer_directory: the base model's folder; None leaves token counts out.
         labels: the closed label set; None for open generation.
         quarantine: `Settings.quarantine`.
+        json_schema: what completions must be by `data.json_schema`; None: they need not be JSON.
 
     Raises:
         BaseModelError: the tokenizer can't be loaded.
@@ -66,7 +70,7 @@ def validate_snapshot(
     """
     snapshot = read_snapshot(snapshots, digest)
     tokenizer = None if tokenizer_directory is None else load_tokenizer(tokenizer_directory)
-    setting = _Setting(labels, template.max_tokens, _special_tokens(tokenizer), tokenizer is not None)
+    setting = _Setting(labels, json_schema, template.max_tokens, _special_tokens(tokenizer), tokenizer is not None)
     applicable = {name: rule for name, rule in suite.rules.items() if _applies(rule, setting)}
     frame = snapshot_frame(snapshot.records, template, tokenizer)
     dropping, dropped = _drop(frame, applicable, setting)
@@ -102,6 +106,8 @@ def _special_tokens(tokenizer: PreTrainedTokenizerBase | None) -> tuple[str, ...
 def _applies(rule: Rule, setting: _Setting) -> bool:
     if isinstance(rule, TokensWithinLimit) and not setting.has_tokenizer:
         return False
+    if rule.when == "json_schema":
+        return setting.json_schema is not None
     return rule.when == "always" or (rule.when == "closed_labels") == (setting.labels is not None)
 
 
@@ -141,6 +147,9 @@ def _expectation(rule: Rule, setting: _Setting) -> tuple[str, dict[str, Any]]:
     """Return the type and the arguments by which Great Expectations knows the rule."""
     if isinstance(rule, KnownLabel):
         return "expect_column_values_to_be_in_set", {"value_set": list(setting.labels or ())}
+    if isinstance(rule, JsonCompletion):
+        # as text, since Great Expectations reads some keys that begin with $ as its own
+        return rule.expectation, {"json_schema": json.dumps(setting.json_schema)}
     if isinstance(rule, TokensWithinLimit):
         return "expect_column_values_to_be_between", {"max_value": setting.max_tokens}
     if isinstance(rule, TextWithoutTokens):

@@ -32,8 +32,9 @@ def validate_identity(run: RecipeRun, snapshot: str, base: str) -> str:
         "suite": suite_digest(suite),
         "template": recipe.template.model_dump(mode="json"),
         "base": base,
+        "json_schema": recipe.json_schema,
     }
-    libraries = ["great_expectations", "pandas", "transformers"]
+    libraries = ["great_expectations", "pandas", "transformers", "jsonschema"]
     return stage_identity("validate", inputs, rooms=["tasks.validation"], libraries=libraries)
 
 
@@ -58,6 +59,7 @@ def check_snapshot(run: RecipeRun, snapshot: str, base: str) -> dict[str, Any]:
         tokenizer_directory=run.settings.bases / base,
         labels=read_snapshot(run.settings.snapshots, snapshot).labels,
         quarantine=run.settings.quarantine,
+        json_schema=recipe.json_schema,
     )
     _show(run, result, why={name: rule.why for name, rule in suite.rules.items()})
     if not result.passed:

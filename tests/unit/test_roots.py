@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from configs.errors import RecipeError
 from configs.requests import FinetuneRequest, RecipeRequest
 from configs.roots import ROOTS, configured_roots, recipe_argument, recipe_names, resolve_recipe
+from configs.schema import Recipe
 
 OWN = "name: tickets\nbase: {kind: tiny}\ndata: {source: {kind: file, path: tickets.jsonl}}\n"
 
@@ -56,6 +57,7 @@ def test_what_comes_through_prefect_names_no_other_file(tmp_path: Path, name: st
         ("data.source.path=/etc/passwd", "data.source.path"),
         ("data.source.path=../secrets.jsonl", "data.source.path"),
         ("base={kind: folder, path: /root/model}", "base.path"),
+        ("data.json_schema=/etc/hostname", "data.json_schema"),
     ],
 )
 def test_what_comes_through_prefect_reads_no_data_or_model_outside(root: Path, override: str, key: str) -> None:
@@ -90,3 +92,33 @@ def test_a_command_names_the_users_own_recipe_by_its_path(
     assert recipe_argument("mine.yaml") == str(tmp_path / "mine.yaml")
     assert recipe_argument("tickets") == str(root / "tickets.yaml")
     assert recipe_argument("smoke") == "smoke"
+
+
+@pytest.mark.parametrize("inline", ["{type: object}", '\'{"type": "object"}\'', "answer.json"])
+def test_a_schema_is_the_same_inline_and_from_a_file(root: Path, inline: str) -> None:
+    (root / "answer.json").write_text('{"type": "object"}')
+    request = RecipeRequest(recipe="tickets", overrides=(f"data.json_schema={inline}",))
+
+    recipe, _ = resolve_recipe(request, confined=True)
+
+    assert recipe.json_schema == {"type": "object"}
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+@pytest.mark.parametrize(
+    ("content", "path", "expected"),
+    [
+        (None, "nowhere.json", "data.json_schema: can't read .*nowhere.json"),
+        (None, "../answer.json", "data.json_schema must be below the project root"),
+        ("[]", "answer.json", "must hold a JSON object"),
+        ("{a: 1}", "answer.json", "is not JSON"),
+        ("[" * 100_000, "answer.json", "is not JSON"),
+    ],
+)
+def test_a_schema_file_that_is_none_is_refused(root: Path, content: str | None, path: str, expected: str) -> None:
+    if content is not None:
+        (root / path).write_text(content)
+    request = RecipeRequest(recipe=str(root / "tickets.yaml"), overrides=(f"data.json_schema={path}",))
+
+    with pytest.raises(RecipeError, match=expected):
+        resolve_recipe(request, confined=False)

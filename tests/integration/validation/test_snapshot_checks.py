@@ -32,7 +32,9 @@ def _record(number, prompt, completion=LABELS[0], split="train", **changes):
     return Record(**{**values, **changes}, turns=(Turn("user", prompt),), completion=completion)
 
 
-def _validate(tmp_path, records, *, labels=LABELS, overrides=None, template=None, tokenizer_directory=None):
+def _validate(
+    tmp_path, records, *, labels=LABELS, overrides=None, template=None, tokenizer_directory=None, json_schema=None
+):
     digest = write_snapshot(
         records, snapshots=tmp_path / "snapshots", source_digest="s" * 64, parent=None, labels=labels
     )
@@ -44,6 +46,7 @@ def _validate(tmp_path, records, *, labels=LABELS, overrides=None, template=None
         tokenizer_directory=tokenizer_directory,
         labels=labels,
         quarantine=tmp_path / "quarantine",
+        json_schema=json_schema,
     )
 
 
@@ -69,8 +72,26 @@ def test_every_applicable_rule_is_evaluated(tmp_path, tokenizer_directory):
     assert {outcome.rule for outcome in result.outcomes} | set(result.not_applicable) == set(suite.rules)
     assert result.evaluated == len(result.outcomes) > 40
     assert set(result.not_applicable) == {
-        "missing_value_completions", "conflicting_completions", "repeated_completions", "refusals",
+        "missing_value_completions", "conflicting_completions", "repeated_completions", "refusals", "invalid_json",
     }  # fmt: skip
+
+
+def test_completions_must_be_json_by_the_schema_where_the_recipe_gives_one(tmp_path):
+    schema = {"$defs": {"n": {"type": "integer"}}, "type": "object", "properties": {"a": {"$ref": "#/$defs/n"}}}
+    rows = [
+        _record(number, record.prompt, '{"a": 1}', record.split, group=record.group)
+        for number, record in enumerate(_clean(60))
+    ]
+    wrong = [
+        _record(900, "a swollen knee after a fall", '{"a": "1"}'), _record(901, "no pain at all today", "{a: 1}"),
+    ]  # fmt: skip
+
+    result = _validate(tmp_path, [*rows, *wrong], labels=None, json_schema=schema)
+
+    assert not result.passed
+    assert _failed(result)["invalid_json"] == ("x900", "x901")
+    assert "invalid_json" not in _failed(_validate(tmp_path, rows, labels=None, json_schema=schema))
+    assert "invalid_json" in _validate(tmp_path, [*rows, *wrong], labels=None).not_applicable
 
 
 def test_a_dropped_row_leads_to_a_new_snapshot_that_names_its_parent(tmp_path):

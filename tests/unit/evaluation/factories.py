@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from configs.schema import Economics, Evaluation
 from tasks.data.records import Record, Turn
 from tasks.evaluation.scorecards import Scorecard, make_scorecard
+from tasks.evaluation.scored_answers import score_answers
 from tasks.evaluation.slices import EvaluationRows, evaluation_rows
 from tasks.inference.options import Answer, Answers, Option, OptionKind
 
@@ -51,13 +52,12 @@ def make_card(
     training_seconds: float = 0.0,
     economics: Economics | None = None,
 ) -> Scorecard:
+    rows, evaluation = make_rows(records), Evaluation(bootstrap_resamples=200)
+    answers = make_answers(records, wrong, rate=rate)
     return make_scorecard(
-        Option(name, kind),
-        make_answers(records, wrong, rate=rate),
-        records,
-        rows=make_rows(records),
-        labels=LABELS,
-        evaluation=Evaluation(bootstrap_resamples=200),
+        score_answers(Option(name, kind), answers, records, rows=rows, labels=LABELS, evaluation=evaluation),
+        rows=rows,
+        evaluation=evaluation,
         economics=economics or Economics(),
         training_seconds=training_seconds,
         seconds_saved_by_pruning=0.0,

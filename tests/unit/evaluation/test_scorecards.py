@@ -6,20 +6,21 @@ from configs.errors import DataError
 from configs.schema import Economics, Evaluation
 from tasks.evaluation.comparison import compare
 from tasks.evaluation.scorecards import make_scorecard, scorecard_from_json, scorecard_to_json
+from tasks.evaluation.scored_answers import score_answers
 from tasks.inference.options import Option
 from tests.unit.evaluation.factories import make_answers, make_card, make_records, make_rows
 
 RECORDS = make_records(80)
 
 
-def score(answers):
+def score(answers, **evaluation):
+    rows = make_rows(RECORDS)
     return make_scorecard(
-        Option("x", "prompt"),
-        answers,
-        RECORDS,
-        rows=make_rows(RECORDS),
-        labels=None,
-        evaluation=Evaluation(),
+        score_answers(
+            Option("x", "prompt"), answers, RECORDS, rows=rows, labels=None, evaluation=Evaluation(**evaluation)
+        ),
+        rows=rows,
+        evaluation=Evaluation(**evaluation),
         economics=Economics(),
         training_seconds=0,
         seconds_saved_by_pruning=0,
@@ -34,6 +35,22 @@ def test_a_scorecard_counts_right_answers():
     assert card.estimate.low < 0.75 < card.estimate.high
     assert set(card.secondary) == {"normalised_match", "token_f1"}
     assert sum(card.row_scores) == 60
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "beside"),
+    [
+        ({}, {"normalised_match", "token_f1", "rouge_l", "chrf"}),
+        ({"also": ()}, set()),
+        ({"metric": "rouge_l", "also": ("bleu", "rouge_l")}, {"bleu"}),
+    ],
+)
+def test_free_text_is_shown_with_the_metrics_that_suit_it_or_those_asked_for(evaluation, beside):
+    card = score(make_answers(RECORDS, wrong=range(20)), bootstrap_resamples=200, **evaluation)
+
+    assert set(card.secondary) == beside
+    assert card.figures == {"length_ratio": 1.0}
+    assert make_card(RECORDS, wrong=()).figures == {}
 
 
 def test_records_with_groups_get_wider_intervals():

@@ -61,3 +61,25 @@ def test_macro_f1_weighs_labels_equally():
     score = macro_f1(outputs, references)
 
     assert score == pytest.approx((6 / 7 + 2 / 3 + 0) / 3)
+
+
+@pytest.mark.parametrize(
+    ("metric", "output", "reference", "score"),
+    [
+        ("rouge_l", "the left kidney", "left kidney", 0.8),
+        ("chrf", "kidney", "kidney", 1),
+        ("bleu", "kidney", "liver", 0),
+        ("json_valid", '{"a": "x"}', "", 0),
+        ("json_valid", '{"a": 1}', "", 1),
+        ("json_fields", '{"a": 1}', '{"a": 1, "b": 2}', 2 / 3),
+    ],
+)
+def test_metrics_of_free_text_and_json(metric, output, reference, score):
+    schema = {"properties": {"a": {"type": "integer"}}}
+
+    assert score_rows(metric, [output], [reference], json_schema=schema) == pytest.approx([score])
+
+
+def test_valid_json_is_a_proportion_and_graded_scores_are_not():
+    assert is_binary("json_valid")
+    assert not any(map(is_binary, ("rouge_l", "chrf", "bleu", "json_fields", "entry_point:mine")))

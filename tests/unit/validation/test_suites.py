@@ -27,7 +27,7 @@ def test_the_shipped_suite_has_a_rule_for_everything_promised():
         "conflicting_labels", "conflicting_completions", "groups_across_splits", "inputs_across_splits",
         "near_copies_across_splits", "tokens_over_limit", "unknown_labels", "label_imbalance", "rare_labels",
         "repeated_completions", "refusals", "email_addresses", "phone_numbers", "ip_addresses", "ibans",
-        "card_numbers", "secrets",
+        "card_numbers", "secrets", "invalid_json",
     }  # fmt: skip
 
 
