@@ -54,6 +54,13 @@ def resolve_training(training: Training, parameters: Parameters) -> Training:
         raise CombinationRefused(f"search.space allows a combination that training doesn't: {reasons}") from error
 
 
+def shown_parameters(parameters: Parameters) -> str:
+    """The values of a trial in one line."""
+    return ", ".join(
+        f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in parameters.items()
+    )
+
+
 def _suggest_one(trial: Trial, field: str, values: Range | Choices) -> Any:
     if isinstance(values, Choices):
         return trial.suggest_categorical(field, values.choices)
