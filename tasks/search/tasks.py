@@ -15,6 +15,7 @@ from prefect import task
 from configs.schema import Template
 from tasks.inference.options import Decoding
 from tasks.models.tasks import open_worker, precision_of
+from tasks.search.budget import affordable_seconds
 from tasks.search.space import shown_parameters
 from tasks.search.warm_start import resolve_warm_start, warm_start_of
 from tasks.storage.shared_directories import (
@@ -44,7 +45,8 @@ def search_identity(run: RecipeRun, snapshot: str, base: str, template: dict[str
     inputs = {
         **_study_inputs(run, snapshot, base, template),
         "training": run.recipe.training.model_dump(mode="json"),
-        "search": run.recipe.search.model_dump(mode="json", exclude={"slots"}),
+        "search": run.recipe.search.model_dump(mode="json", exclude={"slots", "warm_start"}),
+        "affordable_seconds": _affordable_seconds(run),
     }
     return stage_identity("search", inputs, rooms=["tasks.search", "tasks.training"], libraries=_LIBRARIES)
 
@@ -107,6 +109,7 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
         open_trainer=open_trainer,
         callbacks=TrialRuns(run, snapshot, study_name).callbacks(),
         warm_start=warm_start_of(run),
+        affordable_seconds=_affordable_seconds(run),
     )
     result = study()
     if not at_hand(run.settings, "adapters", result.adapter):
@@ -144,6 +147,10 @@ def train_arguments(
         checkpoints=checkpoints, training_key=key, adapters=run.settings.adapters,
         max_new_tokens=recipe.evaluation.max_new_tokens, token_budget=recipe.evaluation.batch_tokens,
     ).model_dump(mode="json")  # fmt: skip
+
+
+def _affordable_seconds(run: RecipeRun) -> float | None:
+    return affordable_seconds(run.recipe.search.max_cost, run.recipe.economics.training_price_per_hour)
 
 
 def _study_inputs(run: RecipeRun, snapshot: str, base: str, template: dict[str, Any]) -> dict[str, Any]:
