@@ -24,7 +24,6 @@ from configs.schema import Search
 from tasks.search.halving import falls_behind
 
 _LOOKS, _RECORDS = 4, 64
-_STUDIES = 1000
 
 POLICIES = {
     "default": Search(),
@@ -151,13 +150,14 @@ def recorded_studies(seeds: int, trials: int) -> Iterator[tuple[list[list[float]
 def main() -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=1000, help="simulated, of 8 trials; fewer of more; 0: none")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trials", type=int, default=8)
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     rng = np.random.default_rng(17)
-    for trials in (8, 16, 32):
-        count = _STUDIES // (trials // 8)
+    for trials in (8, 16, 32) if options.studies else ():
+        count = options.studies // (trials // 8)
         print(f"\nSynthetic curves, {trials} trials a study\n")
         print("\n".join(table([synthetic_study(trials, rng) for _ in range(count)])))
     if options.seeds:

@@ -26,13 +26,13 @@ from tasks.training.identity import training_key
 from tasks.training.jobs import train
 
 SPACE = {
-    "learning_rate": Range(low=1.0e-3, high=6.0e-2, log=True),
+    "learning_rate": Range(low=3.0e-4, high=3.0e-2, log=True),
     "lora_rank": Choices(choices=(2, 8)),
     "batch_size": Choices(choices=(8, 16)),
-    "epochs": Choices(choices=(2, 4)),
+    "epochs": Choices(choices=(3, 6)),
 }
 TRAINING = Training(
-    lora_rank=8, learning_rate=1.0e-2, epochs=2, evaluations=4, early_stopping_patience=4, precision="fp32"
+    lora_rank=8, learning_rate=3.0e-3, epochs=3, evaluations=4, early_stopping_patience=4, precision="fp32"
 )
 _LABELS = ("billing", "delivery", "login", "returns")
 _WORDS = (
