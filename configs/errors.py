@@ -7,6 +7,7 @@ BurnishError
 ├── BaseModelError         a base model that is missing, incomplete, unsafe or of the wrong kind
 ├── ValidationStopped      a rule with `on_failure: stop` failed
 ├── SearchFailed           no trial of a study finished
+├── StudyError             a study or a trial that isn't there, or can't be stopped
 ├── RegistryError          a model version or an alias that isn't there, or may not move
 ├── StorageError           a full disk, a read-only home, a damaged file of our own
 ├── ServerError            MLflow, Prefect or a database that isn't there, is locked or of another schema
@@ -43,6 +44,10 @@ class ValidationStopped(BurnishError):
 
 class SearchFailed(BurnishError):
     """No trial of a study finished; carries the reasons of the failed ones."""
+
+
+class StudyError(BurnishError):
+    """A study or a trial isn't there, or can't be stopped."""
 
 
 class RegistryError(BurnishError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
@@ -312,6 +313,8 @@ class Range(Section):
     """Largest value."""
     log: bool = False
     """Sample the logarithm evenly."""
+    when: dict[str, int | float | str] = {}
+    """Search this only where these fields of the space have these values (`{schedule: cosine}`); else it is fixed."""
 
     @model_validator(mode="after")
     def _low_below_high(self) -> Self:
@@ -327,6 +330,8 @@ class Choices(Section):
 
     choices: tuple[int | float | str, ...] = Field(min_length=1)
     """The allowed values."""
+    when: dict[str, int | float | str] = {}
+    """Search this only where these fields of the space have these values (`{schedule: cosine}`); else it is fixed."""
 
 
 SEARCHABLE = frozenset(Training.model_fields) - {"precision", "template", "max_validation_records", "evaluations"}
@@ -342,10 +347,26 @@ class Search(Section):
     """Budget: trials, finished or pruned. Raising it extends the study."""
     minutes: float | None = Field(default=None, gt=0)
     """Budget: no new trial starts after this many minutes."""
+    max_cost: float | None = Field(default=None, gt=0)
+    """Budget in `economics.currency`: no new trial starts that, with the confirmations, would cost more in all."""
+    patience: int | None = Field(default=None, ge=1)
+    """End once so many trials in a row brought no worthwhile gain and the rest isn't likely to; None: never."""
+    worthwhile_gain: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Gain on validation that is worth more trials; None: the standard error of the best value so far."""
+    min_gain_chance: Fraction = 0.1
+    """With `patience`: go on while the rest of the budget brings a worthwhile gain with at least this chance."""
+    sampler: Literal["tpe", "random"] = "tpe"
+    """How parameters are drawn: `tpe` learns from the trials that ended, `random` doesn't."""
+    warm_start: bool = False
+    """A new study begins with the best parameters of the newest earlier one; for a retrain `retraining.warm_start`."""
     pruner: Literal["successive_halving", "none"] = "successive_halving"
     """Stops trials whose validation result falls behind."""
-    reduction_factor: int = Field(default=3, ge=2, le=10)
+    reduction_factor: int = Field(default=2, ge=2, le=10)
     """Successive halving goes on with one in this many trials at each rung."""
+    min_fraction: float = Field(default=0.25, gt=0, lt=1)
+    """Share of a trial's training up to the first rung; each next rung is `reduction_factor` times as far."""
+    unpruned_trials: int = Field(default=2, ge=0)
+    """Trials that must have reached a rung before others are pruned there."""
     slots: int = Field(default=1, ge=1, le=64)
     """Trials at once, each in its own process (one GPU each where there are GPUs)."""
     confirmation_seeds: int = Field(default=1, ge=0, le=10)
@@ -365,6 +386,37 @@ class Search(Section):
                 batch = {"batch_size": value} if key == "micro_batch_size" else {}
                 Training.model_validate({**batch, key: value})
         return self
+
+    @model_validator(mode="after")
+    def _conditions_can_be_met(self) -> Self:
+        for key, values in self.space.items():
+            for field, wanted in values.when.items():
+                other = self.space.get(field)
+                if not isinstance(other, Choices) or wanted not in other.choices:
+                    allowed = f"one of {list(other.choices)}" if isinstance(other, Choices) else "a field with choices"
+                    raise ValueError(
+                        f"space.{key}.when.{field} must name {allowed} in the same space, got {field}: {wanted!r}"
+                    )
+        in_drawing_order(self.space)
+        return self
+
+
+def in_drawing_order(space: Mapping[str, Range | Choices]) -> list[str]:
+    """Return the fields so that each comes after those that its `when` names; alphabetical where that leaves a choice.
+
+    Raises:
+        ValueError: fields depend on each other in a circle.
+    """
+    ordered: list[str] = []
+    while len(ordered) < len(space):
+        ready = [
+            key for key in sorted(space) if key not in ordered and all(each in ordered for each in space[key].when)
+        ]
+        if not ready:
+            circle = ", ".join(sorted(set(space) - set(ordered)))
+            raise ValueError(f"the `when` of these fields of the space depend on each other in a circle: {circle}")
+        ordered.append(ready[0])
+    return ordered
 
 
 def _as_field_type(key: str, value: Any) -> Any:

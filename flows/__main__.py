@@ -81,6 +81,23 @@ def _finetune(options: argparse.Namespace) -> int:
     return 0
 
 
+def _search(options: argparse.Namespace) -> int:
+    if options.stop_trial is None and not options.watch:
+        return _finetune(options)
+    recipe, settings, _ = _load(options)
+    if options.stop_trial is not None:
+        from tasks.search.study_view import request_stop
+
+        print(request_stop(settings.study_url, recipe.name, options.stop_trial))
+    if options.watch:
+        from rich.console import Console
+
+        from tasks.reporting.search_watch import watch_search
+
+        watch_search(settings, recipe.name, Console())
+    return 0
+
+
 def _retrain(options: argparse.Namespace) -> int:
     from rich.console import Console
 
@@ -398,7 +415,11 @@ def _parser() -> argparse.ArgumentParser:
 
     add_recipe(add("finetune", _finetune, "run every stage of a recipe; finished ones are reused"), until=None)
     for stage in _STAGES:
-        add_recipe(add(stage, _finetune, f"run a recipe up to the stage {stage!r}"), until=stage)
+        sub = add(stage, _search if stage == "search" else _finetune, f"run a recipe up to the stage {stage!r}")
+        add_recipe(sub, until=stage)
+        if stage == "search":
+            sub.add_argument("--watch", action="store_true", help="only show the study that runs, until it ends")
+            sub.add_argument("--stop-trial", type=int, metavar="N", help="only ask the running study to end a trial")
     retrain = add("retrain", _retrain, "run a recipe again if its data, base model or age says so; else say why not")
     add_recipe(retrain, until=None)
     retrain.add_argument("--force", action="store_true", help="even though nothing changed; what is equal is reused")

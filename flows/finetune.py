@@ -23,6 +23,7 @@ from tasks.models.tasks import resolve_base, shared_workers
 from tasks.monitoring.tasks import remember_trained
 from tasks.reporting.summary import RunSummary
 from tasks.reporting.tasks import write_report
+from tasks.search.tasks import find_warm_start
 from tasks.tracking.prefect_server import run_tags
 from tasks.tracking.prefect_turns import came_through_prefect, in_turn, training_turn
 from tasks.tracking.recipe_run import RecipeRun, hold_recipe, open_recipe_run
@@ -43,6 +44,8 @@ def finetune(request: FinetuneRequest, until: Stage | None = None) -> RunSummary
     recipe, project_root = read_recipe(request)
     patient = came_through_prefect()
     with recipe_held(recipe, project_root, patient=patient), recipe_at_work(recipe, project_root) as (run, base):
+        if recipe.search.warm_start:
+            find_warm_start(run)
         stages = run_stages(run, base, until=until)
         return conclude(run, base, stages, request=request) if until is None else None
 

@@ -66,6 +66,7 @@ def trial_rows(study: Mapping[str, Any], curves: Mapping[str, Sequence[tuple[int
         {
             **{key: trial[key] for key in ("number", "value", "seconds", "reason")},
             "state": states[trial["state"]],
+            "values": dict(trial["parameters"]),
             "parameters": ", ".join(f"{key} = {_short(value)}" for key, value in trial["parameters"].items()),
             "curve": list(curves.get(trial["name"], ())),
         }

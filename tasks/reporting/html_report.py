@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasks.reporting.next_steps import next_commands, next_step
 from tasks.reporting.plots import curves_plot, history_plot, options_plot
+from tasks.reporting.search_plots import SEARCH_HEADINGS, search_plots
 from tasks.reporting.summary import RunSummary
 from tasks.tracking.shown_text import printable
 
@@ -28,12 +29,14 @@ def render_report(summary: RunSummary) -> str:
         "options": Markup(options_plot(summary.options)) if summary.options else "",
         "curves": Markup(curves_plot(trials)) if trials else "",
         "history": Markup(history_plot(trials)) if trials else "",
+        **{name: Markup(plot) for name, plot in search_plots(trials, summary.details.get("importance", {})).items()},
     }
     rules = summary.details.get("validation", [])
     return _template().render(
         summary=summary,
         details=summary.details,
         plots=plots,
+        search_headings=SEARCH_HEADINGS,
         title=VERDICTS.get(str(summary.verdict.get("kind")), "no verdict yet"),
         next_step=next_step(summary),
         next_command=next_commands(summary)[0],

@@ -20,21 +20,21 @@ _WIDTH_INCHES = 7.2
 def options_plot(options: Sequence[OptionRow]) -> str:
     """Every option's metric with its interval, best on top."""
     rows = sorted(options, key=lambda option: option.value)
-    figure, axes = _figure(height=0.8 + 0.36 * len(rows))
+    figure, axes = new_figure(height=0.8 + 0.36 * len(rows))
     for position, row in enumerate(rows):
         colour = _COLOURS[row.kind]
         axes.plot([row.low, row.high], [position, position], color=colour, linewidth=2, solid_capstyle="round")
         axes.plot(row.value, position, "o", color=colour)
-    axes.set_yticks(range(len(rows)), [_label(row.name) for row in rows])
+    axes.set_yticks(range(len(rows)), [short_label(row.name) for row in rows])
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlabel(rows[0].metric if rows else "metric")
     axes.grid(axis="x", alpha=0.3)
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def curves_plot(trials: Sequence[Mapping[str, Any]]) -> str:
     """Validation metric during training, one line a trial."""
-    figure, axes = _figure(height=2.8)
+    figure, axes = new_figure(height=2.8)
     for trial in trials:
         curve = trial.get("curve") or []
         if curve:
@@ -46,14 +46,14 @@ def curves_plot(trials: Sequence[Mapping[str, Any]]) -> str:
     axes.grid(alpha=0.3)
     if any(trial.get("curve") for trial in trials):
         axes.legend(fontsize=7, ncols=4, frameon=False)
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def history_plot(trials: Sequence[Mapping[str, Any]]) -> str:
     """The search: each trial's result and the best so far."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _figure(height=2.4)
+    figure, axes = new_figure(height=2.4)
     done = [trial for trial in trials if trial.get("value") is not None]
     best: list[float] = []
     for trial in done:
@@ -71,15 +71,16 @@ def history_plot(trials: Sequence[Mapping[str, Any]]) -> str:
     axes.grid(alpha=0.3)
     if done:
         axes.legend(fontsize=7, frameon=False)
-    return _svg(figure)
+    return as_svg(figure)
 
 
-def _label(text: str) -> str:
+def short_label(text: str) -> str:
     """Data may hold `$`, which would start a formula in matplotlib."""
     return shortened(text, 36).replace("$", r"\$")
 
 
-def _figure(*, height: float) -> tuple[Figure, Axes]:
+def new_figure(*, height: float) -> tuple[Figure, Axes]:
+    """An empty plot in the report's style; the height is in inches."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
@@ -91,7 +92,8 @@ def _figure(*, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure) -> str:
+def as_svg(figure: Figure) -> str:
+    """The plot as an SVG element whose text stays text."""
     import matplotlib
 
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "burnish", "font.family": "sans-serif"}):

@@ -17,6 +17,7 @@ from tasks.reporting.details import base_in_words, card_figures, report_details
 from tasks.reporting.html_report import render_report
 from tasks.reporting.markdown import links_as_markdown, summary_as_markdown
 from tasks.reporting.summary import SUMMARY_FILE, OptionRow, RunSummary, StageRow
+from tasks.search.importance import parameter_importance
 from tasks.storage.durable import write_text
 from tasks.tracking.mlflow_pages import outputs_page, run_page, trials_page
 from tasks.tracking.prefect_artifacts import artifact_key, link_to_page
@@ -150,7 +151,9 @@ def _details(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]]) -> dict[s
         "look at this test set": f"{decision['look']}, one-sided alpha spent {decision['alpha_spent']:.4g}",
         "parity": outputs["register"]["parity"]["sentence"],
     }
-    return report_details(
+    study = outputs["search"]["study"]
+    importance = parameter_importance(study["trials"], run.recipe.search.space, seed=run.recipe.seed)
+    details = report_details(
         outputs,
         comparisons=outputs["promote"]["comparisons"],
         curves=_curves(run, outputs["search"]["study"]),
@@ -159,6 +162,20 @@ def _details(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]]) -> dict[s
         requests_per_month=run.recipe.economics.requests_per_month,
         why={name: rule.why for name, rule in suite.rules.items()},
     )
+    times = _times(run, study)
+    for row, trial in zip(details["trials"], study["trials"], strict=True):
+        row["began"], row["ended"] = times.get(trial["name"], (None, None))
+    return {**details, "importance": asdict(importance), "ended": study.get("ended", "")}
+
+
+def _times(run: RecipeRun, study: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """When each trial of a study that was trained began and ended, in seconds."""
+    found = run.tracker.runs(run.experiment, tags={"burnish.study": study["study_name"]})
+    return {
+        each.data.tags["mlflow.runName"]: (each.info.start_time / 1000, each.info.end_time / 1000)
+        for each in found
+        if each.info.end_time is not None
+    }
 
 
 def _table(run: RecipeRun, evaluation_run: str) -> dict[str, Any]:

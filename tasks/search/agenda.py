@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from configs.schema import Search, Training
+from tasks.search.budget import Spent, trial_budget, why_no_more_trials
 from tasks.search.confirmation import choose_finalists, confirmation_requests
 from tasks.search.optuna_study import OpenTrial, OptunaStudy
 from tasks.search.results import TrialRequest, TrialRow
 from tasks.search.space import CombinationRefused, Parameters, fitting_parameters, own_parameters, resolve_training
 
-_REFUSED_PER_TRIAL = 20
-"""Combinations that can't be run cost nothing, but a space of nothing else must end the search some time."""
+STOPPED_BY_HAND = "stopped by hand"
 
 
 class SearchStopped(Exception):
@@ -41,8 +41,12 @@ class Agenda:
         seed: int,
         clock: Callable[[], float],
         warm_start: Parameters | None,
+        affordable_seconds: float | None,
     ) -> None:
         self._study, self._search, self._training, self._seed = study, search, training, seed
+        self._affordable_seconds = affordable_seconds
+        self.ended_because = ""
+        """Why the last trial was the last one; "" while trials begin."""
         self._clock, self._started = clock, clock()
         self._change = threading.Condition()
         self._stopped = False
@@ -78,15 +82,17 @@ class Agenda:
         if self._stopped:
             raise SearchStopped
 
-    def judge(self, work: Work, report: Mapping[str, Any]) -> bool:
-        """Take in a validation look; False when the trial is to end as pruned."""
+    def judge(self, work: Work, report: Mapping[str, Any]) -> str | None:
+        """Take in a validation look; return why the trial is to end as pruned, None when it goes on."""
         with self._change:
             self.check_going_on()
             # A confirmation is never pruned, nor is a trial that has nothing left to save.
             if work.trial is None or report["fraction"] >= 1:
-                return True
-            look = max(1, round(report["fraction"] * work.request.training.evaluations))
-            return self._study.report(work.trial, look=look, value=report["value"])
+                return None
+            goes_on = self._study.report(work.trial, fraction=report["fraction"], value=report["value"])
+            if self._study.stop_requested(work.request.number):
+                return STOPPED_BY_HAND
+            return None if goes_on else f"fell behind at step {report['step']} with {report['value']}"
 
     def decide(self, work: Work, row: TrialRow) -> None:
         """Store how a trial ended, before the world hears of it."""
@@ -124,11 +130,7 @@ class Agenda:
         """
         own = own_parameters(self._search.space, self._training)
         warm = fitting_parameters(self._search.space, warm_start or {})
-        return [warm, own][: self._budget] if warm and warm != own else [own]
-
-    @property
-    def _budget(self) -> int:
-        return self._search.trials if self._search.space else 1
+        return [warm, own][: trial_budget(self._search)] if warm and warm != own else [own]
 
     def _live_rows(self) -> list[TrialRow]:
         return [row for row in self._study.rows() if row.number >= self._study.forgiven]
@@ -138,22 +140,24 @@ class Agenda:
             return False
         if self._study.waiting_count():
             return True
-        rows = self._live_rows()
-        budget = self._budget
-        ended = sum(row.state in ("finished", "pruned") for row in rows)
-        failed = sum(row.state == "failed" for row in rows)
-        refused = sum(row.state == "refused" for row in rows)
-        return (
-            ended + self._running < budget
-            and failed < budget
-            and refused < _REFUSED_PER_TRIAL * budget
-            and not self._out_of_time()
+        rows = self._study.rows()
+        confirmations = self._study.confirmations().values()
+        spent = Spent(
+            rows=[row for row in rows if row.number >= self._study.forgiven],
+            running=self._running,
+            minutes=(self._earlier_seconds + self._clock() - self._started) / 60,
+            training_seconds=sum(row.seconds for row in (*rows, *confirmations)),
         )
-
-    def _out_of_time(self) -> bool:
-        if self._search.minutes is None:
-            return False
-        return self._earlier_seconds + self._clock() - self._started >= self._search.minutes * 60
+        self.ended_because = (
+            why_no_more_trials(
+                spent,
+                self._search,
+                affordable=self._affordable_seconds,
+                validation_records=self._training.max_validation_records,
+            )
+            or ""
+        )
+        return not self.ended_because
 
     def _trial_work(self, trial: OpenTrial) -> Work | None:
         """Make a request of a trial, or settle it without training."""

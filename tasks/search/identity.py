@@ -8,11 +8,14 @@ from typing import Any
 from configs.schema import Search, Training
 from tasks.storage.durable import digest_of
 
-_BUDGETS = {"trials", "minutes", "slots", "confirmation_seeds"}
+_BUDGETS = {
+    "trials", "minutes", "max_cost", "patience", "worthwhile_gain", "min_gain_chance",
+    "slots", "confirmation_seeds", "warm_start",
+}  # fmt: skip
 
 
 def study_identity(search: Search, training: Training, *, seed: int, inputs: Mapping[str, Any]) -> str:
-    """Return the digest of everything that a trial's outcome depends on, budgets and slots left out.
+    """Return the digest of everything that a trial's outcome depends on, budgets, slots and the beginning left out.
 
     So raising `trials` goes on with the same study, and another space, pruner or base model begins a new one.
 

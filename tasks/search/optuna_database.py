@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy
 from filelock import FileLock
@@ -52,6 +53,26 @@ def open_storage(study_url: str) -> RDBStorage:
         if url.get_backend_name() == "postgresql":
             sqlalchemy.event.listen(storage.engine, "do_connect", _connect_patiently)
         return storage
+
+
+def open_to_read(study_url: str) -> RDBStorage:
+    """Open the database for somebody who watches: what tries to write fails, and a SQLite file is never made.
+
+    Raises:
+        ServerError: it isn't there or can't be read.
+    """
+    url = _parsed(study_url)
+    is_file = url.get_backend_name() == "sqlite"
+    if is_file:
+        if not Path(url.database or "").is_file():
+            raise ServerError(f"there is no study database at {_shown(study_url)} yet; the first search makes it")
+        read_only = f"sqlite:///file:{quote(str(url.database))}?mode=ro&uri=true"
+        arguments = _engine_arguments(url)
+    else:
+        read_only = study_url
+        arguments = {**_engine_arguments(url), "connect_args": {"options": "-c default_transaction_read_only=on"}}
+    with database_errors(study_url):
+        return RDBStorage(read_only, engine_kwargs=arguments, skip_table_creation=True)
 
 
 def _connect_patiently(dialect: Any, record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:

@@ -7,28 +7,35 @@ draws depends on (seed, number) and on the trials that ended before it, never on
 
 from __future__ import annotations
 
-from collections.abc import Container
+import warnings
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Self
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from configs.schema import Search
+from tasks.search.halving import falls_behind
 from tasks.search.optuna_database import open_storage
 from tasks.search.results import TrialRow, trial_row_from_json
 from tasks.search.space import Parameters, suggest
 from tasks.storage.durable import digest_of
 from tasks.storage.faults import reach
 
-_NUMBER = "number"
-_PARAMETERS = "parameters"
+NUMBER = "number"
+PARAMETERS = "parameters"
 _ENQUEUED = "enqueued"
 _RESUMES = "resumes"
-_ROW = "row"
+ROW = "row"
 _REASON = "reason"
-_CONFIRMATION = "confirmation/"
+CONFIRMATION = "confirmation/"
 _FORGIVEN = "forgiven_trials"
+BEGUN, ENDED = "begun", "ended"
+"""User attributes of a study: the budgets with which it was begun last, and why it ended ("" while it is at work)."""
+
+STEPS = 1000
 
 _STARTUP_TRIALS = 4
 """Trials before TPE takes over from random draws: Optuna's ten would leave small budgets without a search."""
@@ -59,7 +66,7 @@ class OptunaStudy:
         self._storage = open_storage(url)
         optuna.create_study(storage=self._storage, study_name=name, direction="maximize", load_if_exists=True)
         reach("study:created")
-        self._study = _StudyWithoutInterrupted(name, self._storage, pruner=_pruner(search))
+        self._study = _StudyWithoutInterrupted(name, self._storage, pruner=optuna.pruners.NopPruner())
 
     def __enter__(self) -> Self:
         return self
@@ -81,30 +88,49 @@ class OptunaStudy:
     def enqueue(self, parameters: Parameters) -> None:
         """Let the next trial run with these parameters; fields that are left out are drawn."""
         self._study.enqueue_trial(
-            dict(parameters), user_attrs={_NUMBER: self._next_number(), _ENQUEUED: dict(parameters)}
+            dict(parameters), user_attrs={NUMBER: self._next_number(), _ENQUEUED: dict(parameters)}
         )
         reach("study:enqueued")
 
     def ask(self) -> OpenTrial:
-        """Begin the next trial: one that waits, else a fresh one drawn by TPE."""
+        """Begin the next trial: one that waits, else a fresh one."""
         waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        number = waiting[0].user_attrs[_NUMBER] if waiting else self._next_number()
-        self._study.sampler = optuna.samplers.TPESampler(
-            seed=sampler_seed(self._seed, number), n_startup_trials=_STARTUP_TRIALS
-        )
+        number = waiting[0].user_attrs[NUMBER] if waiting else self._next_number()
+        self._study.sampler = _sampler(self._search, seed=sampler_seed(self._seed, number))
         handle = self._study.ask()
         reach("study:asked")
-        handle.set_user_attr(_NUMBER, number)
+        handle.set_user_attr(NUMBER, number)
         parameters = suggest(handle, self._search.space)
-        handle.set_user_attr(_PARAMETERS, parameters)
+        handle.set_user_attr(PARAMETERS, parameters)
         reach("study:drawn")
         return OpenTrial(number, parameters, handle)
 
-    def report(self, trial: OpenTrial, *, look: int, value: float) -> bool:
-        """Store the value of a validation look, counted from 1; False when the trial falls behind and shall end."""
-        trial.handle.report(value, look)
+    def report(self, trial: OpenTrial, *, fraction: float, value: float) -> bool:
+        """Store the value of a validation look; False when the trial falls behind and shall end.
+
+        The step in Optuna is the thousandth of the trial's own training, so that trials of other epochs or batch
+        sizes can be compared.
+        """
+        trial.handle.report(value, max(1, round(fraction * STEPS)))
         reach("study:reported")
-        return not trial.handle.should_prune()
+        if self._search.pruner == "none":
+            return True
+        looks = {each.number: _looks(each) for each in self._study.get_trials(deepcopy=False) if not _repeats(each)}
+        return not falls_behind(looks.pop(trial.handle.number), [each for each in looks.values() if each], self._search)
+
+    def stop_requested(self, number: int) -> bool:
+        """Whether somebody asked for the end of a trial."""
+        return stop_key(number) in self._study.user_attrs
+
+    def note_begin(self, budgets: Mapping[str, Any]) -> None:
+        """Tell those who watch that the study is at work, and with which budgets."""
+        begun = {**budgets, "at": datetime.now(UTC).isoformat(timespec="milliseconds")}
+        self._study.set_user_attr(ENDED, "")
+        self._study.set_user_attr(BEGUN, begun)
+
+    def note_end(self, reason: str) -> None:
+        """Tell those who watch that the study is over, and why."""
+        self._study.set_user_attr(ENDED, reason)
 
     def repeat(self, trial: OpenTrial, *, repeats: int) -> None:
         """Give a trial the looks of an earlier one, so that the sampler learns from it as if it had run."""
@@ -115,7 +141,7 @@ class OptunaStudy:
 
     def decide(self, trial: OpenTrial, row: TrialRow) -> None:
         """Store how a trial ended. After a kill from here on it is not run again."""
-        trial.handle.set_user_attr(_ROW, asdict(row))
+        trial.handle.set_user_attr(ROW, asdict(row))
         reach("study:decided")
 
     def end(self, trial: OpenTrial, row: TrialRow) -> None:
@@ -124,12 +150,12 @@ class OptunaStudy:
 
     def decided_rows(self) -> list[TrialRow]:
         """Trials that a killed process decided but didn't close."""
-        return [_row(trial) for trial in self._running() if _ROW in trial.user_attrs]
+        return [_row(trial) for trial in self._running() if ROW in trial.user_attrs]
 
     def close_running(self, reason: str) -> None:
         """Leave no trial RUNNING: close what is decided, mark the others FAIL and enqueue them again."""
         for trial in self._running():
-            if _ROW in trial.user_attrs:
+            if ROW in trial.user_attrs:
                 self._tell(trial.number, _row(trial))
             else:
                 self._interrupt(trial, reason)
@@ -137,7 +163,7 @@ class OptunaStudy:
     def confirmations(self) -> dict[str, TrialRow]:
         """How each confirmation ended that has ended, by name."""
         attributes = self._study.user_attrs
-        rows = [trial_row_from_json(row) for key, row in attributes.items() if key.startswith(_CONFIRMATION)]
+        rows = [trial_row_from_json(row) for key, row in attributes.items() if key.startswith(CONFIRMATION)]
         return {row.name: row for row in rows}
 
     def store_confirmation(self, row: TrialRow) -> None:
@@ -165,7 +191,7 @@ class OptunaStudy:
 
     def _next_number(self) -> int:
         trials = self._study.get_trials(deepcopy=False)
-        return 1 + max((trial.user_attrs.get(_NUMBER, -1) for trial in trials), default=-1)
+        return 1 + max((trial.user_attrs.get(NUMBER, -1) for trial in trials), default=-1)
 
     def _tell(self, optuna_number: int, row: TrialRow) -> None:
         value = row.value if row.state == "finished" else None
@@ -177,11 +203,11 @@ class OptunaStudy:
         every = self._study.get_trials(deepcopy=False)
         resumed = any(other.user_attrs.get(_RESUMES) == trial.number for other in every)
         # Without a number the trial has drawn nothing yet: the next fresh one gets its number and draws the same.
-        if _NUMBER in attributes and not resumed:
-            parameters = attributes.get(_PARAMETERS, attributes.get(_ENQUEUED, {}))
+        if NUMBER in attributes and not resumed:
+            parameters = attributes.get(PARAMETERS, attributes.get(_ENQUEUED, {}))
             self._study.enqueue_trial(
                 parameters,
-                user_attrs={_NUMBER: attributes[_NUMBER], _ENQUEUED: parameters, _RESUMES: trial.number},
+                user_attrs={NUMBER: attributes[NUMBER], _ENQUEUED: parameters, _RESUMES: trial.number},
             )
             reach("study:enqueued-again")
         study_id = self._storage.get_study_id_from_name(self._study.study_name)
@@ -192,11 +218,11 @@ class OptunaStudy:
 
 
 class _StudyWithoutInterrupted(optuna.Study):  # type: ignore[misc]  # mypy is told not to follow optuna
-    """A study that doesn't show trials which another one resumed, so that the pruner counts no value twice."""
+    """A study that doesn't show trials which another one resumed, so that no value is counted twice."""
 
     def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
         trials = super().get_trials(deepcopy=deepcopy, states=states)
-        return [trial for trial in trials if trial.state != TrialState.FAIL or _ROW in trial.user_attrs]
+        return [trial for trial in trials if trial.state != TrialState.FAIL or ROW in trial.user_attrs]
 
 
 def sampler_seed(seed: int, number: int) -> int:
@@ -205,13 +231,30 @@ def sampler_seed(seed: int, number: int) -> int:
 
 
 def _row(trial: FrozenTrial) -> TrialRow:
-    return trial_row_from_json(trial.user_attrs[_ROW])
+    return trial_row_from_json(trial.user_attrs[ROW])
 
 
-def _pruner(search: Search) -> optuna.pruners.BasePruner:
-    if search.pruner == "none":
-        return optuna.pruners.NopPruner()
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=search.reduction_factor)
+def stop_key(number: int) -> str:
+    """The user attribute of a study that asks for the end of a trial."""
+    return f"stop/{number}"
+
+
+def _looks(trial: FrozenTrial) -> dict[float, float]:
+    return {step / STEPS: value for step, value in trial.intermediate_values.items()}
+
+
+def _repeats(trial: FrozenTrial) -> bool:
+    return ROW in trial.user_attrs and trial.user_attrs[ROW]["repeats"] is not None
+
+
+def _sampler(search: Search, *, seed: int) -> optuna.samplers.BaseSampler:
+    if search.sampler == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    conditional = any(values.when for values in search.space.values())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        # grouped, so that fields which not every trial has are drawn jointly too
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP_TRIALS, group=conditional)
 
 
 def delete_study(study_name: str, study_url: str) -> None:

@@ -121,6 +121,8 @@ class StudyResult:
     """All trials and confirmations."""
     seconds_saved_by_pruning: float
     """Estimated; see `TrialRow.seconds_saved`."""
+    ended: str = ""
+    """Why no further trial was begun."""
 
     @property
     def adapter(self) -> str:

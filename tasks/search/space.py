@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
-from configs.schema import Choices, Range, Training
+from configs.schema import Choices, Range, Training, in_drawing_order
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -21,8 +21,12 @@ class CombinationRefused(Exception):
 
 
 def suggest(trial: Trial, space: Space) -> dict[str, Any]:
-    """Let Optuna choose a value for each field of the space, in alphabetical order, so that YAML order is nothing."""
-    return {field: _suggest_one(trial, field, space[field]) for field in sorted(space)}
+    """Let Optuna choose a value for each field whose condition holds, in an order that doesn't hang on the YAML's."""
+    drawn: dict[str, Any] = {}
+    for field in in_drawing_order(space):
+        if all(drawn.get(other) == wanted for other, wanted in space[field].when.items()):
+            drawn[field] = _suggest_one(trial, field, space[field])
+    return drawn
 
 
 def own_parameters(space: Space, training: Training) -> dict[str, Any]:
@@ -31,14 +35,12 @@ def own_parameters(space: Space, training: Training) -> dict[str, Any]:
     The first trial runs with these, so that a search never ends below the defaults it started from. A field whose
     own value the user left out of the space is drawn like any other.
     """
-    own = {field: _within(getattr(training, field), space[field]) for field in sorted(space)}
-    return {field: value for field, value in own.items() if value is not None}
+    return _known_parameters(space, {field: getattr(training, field) for field in space})
 
 
 def fitting_parameters(space: Space, earlier: Parameters) -> dict[str, Any]:
     """Return those values of an earlier study that the present space contains; other fields are drawn."""
-    known = {field: _within(earlier[field], space[field]) for field in sorted(space) if field in earlier}
-    return {field: value for field, value in known.items() if value is not None}
+    return _known_parameters(space, earlier)
 
 
 def resolve_training(training: Training, parameters: Parameters) -> Training:
@@ -54,10 +56,30 @@ def resolve_training(training: Training, parameters: Parameters) -> Training:
         raise CombinationRefused(f"search.space allows a combination that training doesn't: {reasons}") from error
 
 
+def shown_parameters(parameters: Parameters) -> str:
+    """The values of a trial in one line."""
+    return ", ".join(
+        f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in parameters.items()
+    )
+
+
+def _known_parameters(space: Space, values: Parameters) -> dict[str, Any]:
+    """The values that the space contains, without those of fields whose condition is known not to hold."""
+    known: dict[str, Any] = {}
+    off: set[str] = set()
+    for field in in_drawing_order(space):
+        conditions = space[field].when.items()
+        if any(other in off or known.get(other, wanted) != wanted for other, wanted in conditions):
+            off.add(field)
+        elif (value := _within(values.get(field), space[field])) is not None:
+            known[field] = value
+    return known
+
+
 def _suggest_one(trial: Trial, field: str, values: Range | Choices) -> Any:
     if isinstance(values, Choices):
         return trial.suggest_categorical(field, values.choices)
-    if _is_whole(field):
+    if is_whole(field):
         return trial.suggest_int(field, int(values.low), int(values.high), log=values.log)
     return trial.suggest_float(field, values.low, values.high, log=values.log)
 
@@ -68,6 +90,7 @@ def _within(own: Any, values: Range | Choices) -> Any | None:
     return own if isinstance(own, int | float) and values.low <= own <= values.high else None
 
 
-def _is_whole(field: str) -> bool:
+def is_whole(field: str) -> bool:
+    """Whether a training field holds whole numbers."""
     annotation = Training.model_fields[field].annotation
     return annotation is int or int in get_args(annotation)

@@ -15,6 +15,7 @@ from configs.errors import SearchFailed
 from configs.schema import Search, Training
 from tasks.models.worker import JobFailed, WorkerDied
 from tasks.search.agenda import Agenda, SearchStopped, Work
+from tasks.search.budget import trial_budget
 from tasks.search.confirmation import (
     choose_finalists,
     confirmation_requests,
@@ -63,6 +64,7 @@ def run_study(
     open_trainer: Callable[[int], AbstractContextManager[Trainer]],
     callbacks: TrialCallbacks,
     warm_start: Parameters | None = None,
+    affordable_seconds: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> StudyResult:
     """Run a study to the end of its budgets, or go on with it, and name the best parameters.
@@ -78,6 +80,7 @@ def run_study(
         open_trainer: called with the slot number in that slot's own thread once it has work, and left in it.
         callbacks: hear of each trial.
         warm_start: parameters of an earlier study that a new one begins with; no part of its identity.
+        affordable_seconds: training time that the budget `search.max_cost` buys; None: any.
         clock: seconds, for the budget `search.minutes`.
 
     Raises:
@@ -88,9 +91,14 @@ def run_study(
         for row in (each for each in study.decided_rows() if each.was_trained):
             callbacks.on_trial_ended(row)
         study.close_running("the process that ran it was killed; a later trial resumed it")
-        agenda = Agenda(study, search, training, seed=seed, clock=clock, warm_start=warm_start)
+        study.note_begin({"trials": trial_budget(search), "minutes": search.minutes, "seconds": affordable_seconds})
+        agenda = Agenda(
+            study, search, training,
+            seed=seed, clock=clock, warm_start=warm_start, affordable_seconds=affordable_seconds,
+        )  # fmt: skip
         _Slots(agenda, open_trainer, callbacks).work_off(search.slots)
-        return _result(study, study_name, search=search, training=training, seed=seed)
+        study.note_end(agenda.ended_because)
+        return _result(study, study_name, search=search, training=training, seed=seed, ended=agenda.ended_because)
 
 
 class _Slots:
@@ -154,7 +162,9 @@ class _Slots:
             self._agenda.check_going_on()
             attempt.note(report)
             self._callbacks.on_step(work.request, report)
-            return self._agenda.judge(work, report) if report["kind"] == "validation" else True
+            if report["kind"] == "validation":
+                attempt.end_reason = self._agenda.judge(work, report)
+            return attempt.end_reason is None
 
         try:
             result = trainer(work.request, on_report)
@@ -170,14 +180,14 @@ class _Attempt:
     request: TrialRequest
     step: int = 0
     planned_steps: int = 0
-    last_value: float | None = None
+    end_reason: str | None = None
+    """Why it is to end as pruned."""
     started: float = field(default_factory=time.monotonic)
 
     def note(self, report: Mapping[str, Any]) -> None:
         self.step = max(self.step, int(report["step"]))
         if report["kind"] == "validation":
             self.planned_steps = round(report["step"] / report["fraction"])
-            self.last_value = report["value"]
         else:
             self.planned_steps = int(report["steps"])
 
@@ -194,7 +204,7 @@ class _Attempt:
             steps=int(result["steps"]),
             planned_steps=max(self.planned_steps, int(result["steps"])),
             adapter=result["adapter"],
-            reason=f"fell behind at step {self.step} with {self.last_value}" if pruned else None,
+            reason=self.end_reason if pruned else None,
         )
 
     def failed(self, reason: str) -> TrialRow:
@@ -217,7 +227,9 @@ class _Attempt:
         }
 
 
-def _result(study: OptunaStudy, study_name: str, *, search: Search, training: Training, seed: int) -> StudyResult:
+def _result(
+    study: OptunaStudy, study_name: str, *, search: Search, training: Training, seed: int, ended: str
+) -> StudyResult:
     rows, confirmations = study.rows(), study.confirmations()
     finalists = choose_finalists(rows)
     if not finalists:
@@ -235,6 +247,7 @@ def _result(study: OptunaStudy, study_name: str, *, search: Search, training: Tr
         spread=seed_spread(best),
         seconds_trained=sum(row.seconds for row in everything),
         seconds_saved_by_pruning=sum(row.seconds_saved for row in everything),
+        ended=ended,
     )
 
 

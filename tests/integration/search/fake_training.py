@@ -17,6 +17,7 @@ from tasks.storage.faults import reach
 
 SEED = 17
 STEPS_PER_LOOK = 25
+STUDY_NAME = "study"
 SEARCH = Search(
     space={
         "learning_rate": Range(low=1.0e-4, high=1.0e-2, log=True),
@@ -97,7 +98,7 @@ class Heard:
         )
 
 
-def run(url: str, *, trainer=None, search=SEARCH, training=None, heard=None, name="study", **others):
+def run(url: str, *, trainer=None, search=SEARCH, training=None, heard=None, name=None, **others):
     """`run_study` with the fakes."""
     trainer = trainer or FakeTrainer()
 
@@ -106,7 +107,7 @@ def run(url: str, *, trainer=None, search=SEARCH, training=None, heard=None, nam
         yield trainer
 
     return run_study(
-        study_name=name,
+        study_name=name or STUDY_NAME,
         study_url=url,
         search=search,
         training=training or Training(),

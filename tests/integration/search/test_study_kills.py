@@ -5,6 +5,7 @@ from collections import Counter
 import optuna
 import pytest
 
+from configs.schema import Choices, Range
 from tests.integration.search.fake_training import SEARCH, FakeTrainer, run, run_in_process
 
 KILLED = -9
@@ -94,6 +95,21 @@ def test_with_several_slots_a_kill_doesnt_change_the_number_of_trials(url, tmp_p
 
     assert [row.number for row in result.trials] == list(range(SEARCH.trials))
     assert_nothing_is_left_open(url, result)
+
+
+def test_a_conditional_trial_that_was_killed_draws_the_same(url, other_url, tmp_path):
+    space = {
+        "schedule": Choices(choices=("constant", "cosine")),
+        "warmup_fraction": Range(low=0.01, high=0.2, when={"schedule": "cosine"}),
+        "learning_rate": SEARCH.space["learning_rate"],
+    }
+    search = SEARCH.model_copy(update={"space": space, "trials": 5})
+
+    assert run_in_process(url, tmp_path, search, BURNISH_KILL_AT="study:asked:4") == KILLED
+    assert run_in_process(url, tmp_path, search, BURNISH_KILL_AT="study:drawn:2") == KILLED
+    result = run(url, trainer=FakeTrainer(tmp_path), search=search)
+
+    assert result.trials == run(other_url, search=search).trials
 
 
 def test_an_interrupted_trial_says_why_and_which_one_resumed_it(url, tmp_path):

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import threading
 from contextlib import contextmanager
 
 import optuna
@@ -356,3 +357,59 @@ def without_seconds(result):
     values = result.to_json()
     values.pop("seconds_trained")
     return values
+
+
+def test_a_conditional_field_is_drawn_only_where_its_condition_holds(url):
+    space = {
+        "schedule": Choices(choices=("constant", "cosine")),
+        "warmup_fraction": Range(low=0.01, high=0.2, when={"schedule": "cosine"}),
+    }
+
+    result = run(url, search=Search(space=space, trials=10, pruner="none"))
+
+    kinds = {row.parameters["schedule"]: set(row.parameters) for row in result.trials}
+    assert kinds == {"constant": {"schedule"}, "cosine": {"schedule", "warmup_fraction"}}
+
+
+def test_random_draws_are_the_same_whatever_the_trials_found(url, other_url):
+    search = with_trials(5, sampler="random", pruner="none")
+    errors = {"trial/1": WorkerDied(-9, "")}
+
+    drawn, others = run(url, search=search), run(other_url, search=search, trainer=FakeTrainer(errors=errors))
+
+    assert [row.parameters for row in others.trials[:5]] == [row.parameters for row in drawn.trials]
+
+
+def test_no_trial_begins_that_the_money_does_not_cover(url):
+    result = run(url, search=with_trials(100, pruner="none"), affordable_seconds=55.0)
+
+    assert [row.state for row in result.trials] == ["finished"] * 3
+    assert result.seconds_trained <= 55.0
+    assert "search.max_cost" in result.ended
+
+
+def test_a_study_ends_when_more_trials_would_not_help_and_goes_on_without_patience(url):
+    impatient = with_trials(30, pruner="none", patience=4, worthwhile_gain=0.9)
+
+    early = run(url, search=impatient)
+    extended = run(url, search=with_trials(12, pruner="none"))
+
+    assert len(early.trials) < 12
+    assert "gained nothing worthwhile" in early.ended
+    assert len(extended.trials) == 12
+    assert "search.trials" in extended.ended
+
+
+def test_two_slots_run_two_trials_at_once(url):
+    both = threading.Barrier(2, timeout=60)
+
+    class Meeting(FakeTrainer):
+        def __call__(self, request, on_report):
+            if request.name in ("trial/0", "trial/1"):
+                both.wait()  # breaks, and with it the search, unless the other slot's trial comes too
+            return super().__call__(request, on_report)
+
+    result = run(url, trainer=Meeting(), search=with_trials(4, slots=2))
+
+    assert not both.broken
+    assert len(result.trials) == 4

@@ -12,7 +12,20 @@ def identity(search=None, training=None, *, seed=17, **inputs):
     )
 
 
-@pytest.mark.parametrize("budget", [{"trials": 50}, {"minutes": 5.0}, {"slots": 4}, {"confirmation_seeds": 3}])
+@pytest.mark.parametrize(
+    "budget",
+    [
+        {"trials": 50},
+        {"minutes": 5.0},
+        {"max_cost": 20.0},
+        {"patience": 5},
+        {"worthwhile_gain": 0.01},
+        {"min_gain_chance": 0.2},
+        {"slots": 4},
+        {"confirmation_seeds": 3},
+        {"warm_start": True},
+    ],
+)
 def test_a_budget_doesnt_begin_a_new_study(budget):
     assert identity(Search(space=SPACE, **budget)) == identity()
 
@@ -24,6 +37,9 @@ def test_a_budget_doesnt_begin_a_new_study(budget):
         {"search": Search(space={**SPACE, "epochs": Choices(choices=(1, 2))})},
         {"search": Search(space=SPACE, pruner="none")},
         {"search": Search(space=SPACE, reduction_factor=4)},
+        {"search": Search(space=SPACE, min_fraction=0.5)},
+        {"search": Search(space=SPACE, unpruned_trials=5)},
+        {"search": Search(space=SPACE, sampler="random")},
         {"training": Training(epochs=2)},
         {"seed": 18},
         {"snapshot": "other"},

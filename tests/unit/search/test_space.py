@@ -1,7 +1,8 @@
 import pytest
 from optuna.trial import FixedTrial, Trial
+from pydantic import ValidationError
 
-from configs.schema import Choices, Range, Training
+from configs.schema import Choices, Range, Search, Training, in_drawing_order
 from tasks.search.space import CombinationRefused, fitting_parameters, own_parameters, resolve_training, suggest
 
 
@@ -115,3 +116,65 @@ def test_an_earlier_studys_values_are_taken_as_far_as_the_space_holds_them():
 
     assert fitting_parameters(space, earlier) == {"learning_rate": 1.0e-3}
     assert fitting_parameters(space, {"lora_rank": "large", "epochs": 2}) == {"epochs": 2}
+
+
+CONDITIONAL = {
+    "schedule": Choices(choices=("constant", "cosine")),
+    "warmup_fraction": Range(low=0.01, high=0.2, when={"schedule": "cosine"}),
+    "batch_size": Choices(choices=(8, 16), when={"schedule": "cosine"}),
+    "micro_batch_size": Choices(choices=(4, 8), when={"batch_size": 16}),
+}
+
+
+def test_a_field_is_drawn_only_where_its_condition_holds():
+    every = {"schedule": "cosine", "warmup_fraction": 0.1, "batch_size": 16, "micro_batch_size": 4}
+
+    assert suggest(FixedTrial(every), CONDITIONAL) == every
+    assert suggest(FixedTrial({**every, "schedule": "constant"}), CONDITIONAL) == {"schedule": "constant"}
+    assert "micro_batch_size" not in suggest(FixedTrial({**every, "batch_size": 8}), CONDITIONAL)
+
+
+def test_a_field_is_drawn_after_those_that_its_condition_names():
+    assert list(in_drawing_order(CONDITIONAL)) == ["schedule", "batch_size", "micro_batch_size", "warmup_fraction"]
+    assert in_drawing_order(dict(reversed(CONDITIONAL.items()))) == in_drawing_order(CONDITIONAL)
+
+
+def test_own_values_leave_out_what_their_condition_rules_out():
+    constant = Training(schedule="constant", warmup_fraction=0.05, batch_size=16)
+
+    assert own_parameters(CONDITIONAL, constant) == {"schedule": "constant"}
+    assert own_parameters(CONDITIONAL, Training(warmup_fraction=0.05)) == {
+        "schedule": "cosine", "warmup_fraction": 0.05, "batch_size": 16,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ({"warmup_fraction": {"low": 0.0, "high": 0.2, "when": {"schedule": "cosine"}}}, "a field with choices"),
+        (
+            {
+                "lora_rank": {"low": 2, "high": 8},
+                "warmup_fraction": {"low": 0.0, "high": 0.2, "when": {"lora_rank": 4}},
+            },
+            "a field with choices",
+        ),
+        (
+            {
+                "schedule": {"choices": ["linear", "cosine"]},
+                "warmup_fraction": {"low": 0.0, "high": 0.2, "when": {"schedule": "constant"}},
+            },
+            "must name one of",
+        ),
+        (
+            {
+                "schedule": {"choices": ["linear", "cosine"], "when": {"batch_size": 8}},
+                "batch_size": {"choices": [8, 16], "when": {"schedule": "linear"}},
+            },
+            "in a circle: batch_size, schedule",
+        ),
+    ],
+)
+def test_a_condition_that_can_never_hold_is_refused(space, said):
+    with pytest.raises(ValidationError, match=said):
+        Search(space=space)
