@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from configs.chat_templates import chat_template_files, with_chat_templates
 from configs.errors import RecipeError
 from configs.loading import SHIPPED, load_recipe, project_root_of
 from configs.requests import RecipeRequest
@@ -67,7 +68,7 @@ def resolve_recipe(request: RecipeRequest, *, confined: bool) -> tuple[Recipe, P
     root = project_root_of(path)
     if confined:
         _check_confined(recipe, project_root=root, roots=roots)
-    return recipe, root
+    return with_chat_templates(recipe, project_root=root), root
 
 
 def _recipes(roots: Sequence[Path]) -> dict[str, Path]:
@@ -96,6 +97,7 @@ def _check_confined(recipe: Recipe, *, project_root: Path, roots: Sequence[Path]
         named |= {f"data.source.{key}": getattr(source, key) for key in ("path", "train", "validation", "test")}
     if isinstance(base, FolderBase):
         named["base.path"] = base.path
+    named |= {f"{key}.chat_template": path for key, path in chat_template_files(recipe).items()}
     for key, value in named.items():
         if value is not None and not any((project_root / value).resolve().is_relative_to(root) for root in roots):
             raise RecipeError(

@@ -106,9 +106,20 @@ class Columns(Section):
     completion: str = "completion"
     """Column with the wanted output text."""
     messages: str | None = None
-    """Column with chat messages (a list of {role, content}); the last assistant turn is the completion."""
+    """Column with chat messages (a list of {role, content}, an assistant's with `tool_calls` in OpenAI's form if it
+    calls tools); the last assistant turn is the completion."""
+    tools: str | None = None
+    """Column with the tools that a conversation may call (a list of JSON schemas), for the chat template."""
     metadata: tuple[str, ...] = ()
     """Columns kept for templates and slices."""
+
+    @model_validator(mode="after")
+    def _tools_come_with_messages(self) -> Self:
+        if self.tools is not None and self.messages is None:
+            raise ValueError("tools needs `messages`: only a conversation can call tools")
+        if self.tools is not None and "tools" in self.metadata:
+            raise ValueError("metadata may not hold a column called tools beside `tools`; rename it in the data")
+        return self
 
 
 class Split(Section):
@@ -160,6 +171,19 @@ class Template(Section):
     """Between shots."""
     max_tokens: int = Field(default=512, ge=8, le=131072)
     """Longest record (prompt and completion) in tokens; the prompt is cut from the left beyond it."""
+    train_on: Literal["last", "all_assistant_turns"] = "last"
+    """Which tokens of a chat are trained: the completion alone, or every assistant turn, each with its end token."""
+    chat_template: str | None = Field(default=None, min_length=1)
+    """A chat template instead of the base model's: Jinja, or the path of a file with it; the sandbox allows loops over
+    `messages` and `tools`."""
+
+    @model_validator(mode="after")
+    def _chat_fields_need_chat(self) -> Self:
+        given = {"train_on": self.train_on != "last", "chat_template": self.chat_template is not None}
+        for name, is_given in given.items():
+            if self.kind == "text" and is_given:
+                raise ValueError(f"{name} is for conversations; set kind: chat, or leave it out")
+        return self
 
 
 class Validation(Section):
@@ -322,7 +346,7 @@ def _as_field_type(key: str, value: Any) -> Any:
 class Evaluation(Section):
     """How options are scored."""
 
-    metric: Literal["exact_match", "normalised_match", "token_f1"] = "exact_match"
+    metric: Literal["exact_match", "normalised_match", "token_f1", "tool_call_match"] = "exact_match"
     """The metric that decides; a mean over records of a score between 0 and 1."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Level of every interval shown; that of a gain rises at later looks at the test set (`promotion.alpha`)."""

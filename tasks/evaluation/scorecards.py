@@ -20,6 +20,8 @@ from tasks.metrics.intervals import Estimate, mean_interval
 from tasks.metrics.task_metrics import Metric, is_binary, macro_f1, score_rows
 from tasks.storage.durable import digest_of
 
+_OF_TEXT = tuple(metric for metric in get_args(Metric) if metric != "tool_call_match")
+
 
 @dataclass(frozen=True)
 class SliceRow:
@@ -105,7 +107,9 @@ def make_scorecard(
     """
     outputs = _outputs_in_order(option, answers, rows)
     references = [record.completion for record in records]
-    scores = {metric: score_rows(metric, outputs, references) for metric in get_args(Metric)}
+    calls_tools = any(record.answer is not None for record in records)
+    shown = [metric for metric in get_args(Metric) if calls_tools or metric in (evaluation.metric, *_OF_TEXT)]
+    scores = {metric: score_rows(metric, outputs, references) for metric in shown}
     estimates = {metric: _estimate(values, rows.groups, metric, evaluation, seed) for metric, values in scores.items()}
     latencies = answers.latency_seconds
     spent, rate = training_cost(training_seconds, economics), answers.records_per_second

@@ -10,7 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Metric = Literal["exact_match", "normalised_match", "token_f1"]
+from tasks.metrics.tool_calls import tool_calls_match
+
+Metric = Literal["exact_match", "normalised_match", "token_f1", "tool_call_match"]
 
 
 def score_rows(metric: Metric, outputs: Sequence[str], references: Sequence[str]) -> NDArray[np.float64]:
@@ -20,6 +22,8 @@ def score_rows(metric: Metric, outputs: Sequence[str], references: Sequence[str]
         metric: `exact_match` ignores outer white space; `normalised_match` also case, Unicode form, inner white
             space, outer quotes and what ends a sentence; `token_f1` is the F1 of words without outer punctuation, as
             SQuAD counts them. Texts of which nothing would be left are compared as they are.
+            `tool_call_match` compares the tools that are called, in order, with their arguments as JSON, and what is
+            said beside them.
         outputs: What the option said, by record.
         references: What was wanted, in the same order.
 
@@ -92,6 +96,10 @@ def _normalised_match(output: str, reference: str) -> float:
     return float(said == wanted)
 
 
+def _tool_call_match(output: str, reference: str) -> float:
+    return float(tool_calls_match(output, reference))
+
+
 def _token_f1(output: str, reference: str) -> float:
     said, wanted = _words(output), _words(reference)
     if not said or not wanted:
@@ -114,4 +122,5 @@ _SCORES: Mapping[Metric, Callable[[str, str], float]] = {
     "exact_match": _exact_match,
     "normalised_match": _normalised_match,
     "token_f1": _token_f1,
+    "tool_call_match": _tool_call_match,
 }

@@ -25,7 +25,7 @@ class TrainArguments(Section):
     """Which snapshot."""
     labels: tuple[str, ...] | None
     """The closed label set; None: open generation."""
-    metric: Literal["exact_match", "normalised_match", "token_f1"]
+    metric: Literal["exact_match", "normalised_match", "token_f1", "tool_call_match"]
     """What the validation looks measure."""
     decoding: Literal["generate", "label_scoring"]
     """How the validation looks answer."""
