@@ -13,6 +13,7 @@ from configs.errors import BurnishError
 from flows.commands.models import add_model_commands
 from flows.commands.recipes import add_recipe_commands
 from flows.commands.servers import add_server_commands
+from flows.commands.starting import add_starting_commands
 from flows.commands.upkeep import add_upkeep_commands
 from tasks.storage.interrupts import remember_interrupts
 from tasks.tracking.shown_text import printable
@@ -72,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version of Burnish")
     parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
     commands = parser.add_subparsers(metavar="command")
+    add_starting_commands(commands)
     add_recipe_commands(commands)
     add_model_commands(commands)
     add_server_commands(commands)
