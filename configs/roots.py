@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from configs.chat_templates import chat_template_files, with_chat_templates
 from configs.errors import RecipeError
 from configs.json_schema_file import with_schema_read
 from configs.loading import SHIPPED, load_recipe, project_root_of
@@ -68,7 +69,7 @@ def resolve_recipe(request: RecipeRequest, *, confined: bool) -> tuple[Recipe, P
     root = project_root_of(path)
     if confined:
         _check_confined(recipe, project_root=root, roots=roots)
-    return with_schema_read(recipe, root), root
+    return with_chat_templates(with_schema_read(recipe, root), project_root=root), root
 
 
 def _recipes(roots: Sequence[Path]) -> dict[str, Path]:
@@ -99,6 +100,7 @@ def _check_confined(recipe: Recipe, *, project_root: Path, roots: Sequence[Path]
         named["base.path"] = base.path
     if isinstance(recipe.data.json_schema, str):
         named["data.json_schema"] = recipe.data.json_schema
+    named |= {f"{key}.chat_template": path for key, path in chat_template_files(recipe).items()}
     for key, value in named.items():
         if value is not None and not any((project_root / value).resolve().is_relative_to(root) for root in roots):
             raise RecipeError(

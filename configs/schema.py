@@ -31,7 +31,15 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 BuiltInMetric = Literal[
-    "exact_match", "normalised_match", "token_f1", "rouge_l", "chrf", "bleu", "json_valid", "json_fields"
+    "exact_match",
+    "normalised_match",
+    "token_f1",
+    "rouge_l",
+    "chrf",
+    "bleu",
+    "json_valid",
+    "json_fields",
+    "tool_call_match",
 ]
 """The metrics that Burnish brings: each scores one answer between 0 and 1, higher is better."""
 
@@ -139,9 +147,20 @@ class Columns(Section):
     completion: str = "completion"
     """Column with the wanted output text."""
     messages: str | None = None
-    """Column with chat messages (a list of {role, content}); the last assistant turn is the completion."""
+    """Column with chat messages (a list of {role, content}, an assistant's with `tool_calls` in OpenAI's form if it
+    calls tools); the last assistant turn is the completion."""
+    tools: str | None = None
+    """Column with the tools that a conversation may call (a list of JSON schemas), for the chat template."""
     metadata: tuple[str, ...] = ()
     """Columns kept for templates and slices."""
+
+    @model_validator(mode="after")
+    def _tools_come_with_messages(self) -> Self:
+        if self.tools is not None and self.messages is None:
+            raise ValueError("tools needs `messages`: only a conversation can call tools")
+        if self.tools is not None and "tools" in self.metadata:
+            raise ValueError("metadata may not hold a column called tools beside `tools`; rename it in the data")
+        return self
 
 
 class Split(Section):
@@ -215,6 +234,19 @@ class Template(Section):
     """Between shots."""
     max_tokens: int = Field(default=512, ge=8, le=131072)
     """Longest record (prompt and completion) in tokens; the prompt is cut from the left beyond it."""
+    train_on: Literal["last", "all_assistant_turns"] = "last"
+    """Which tokens of a chat are trained: the completion alone, or every assistant turn, each with its end token."""
+    chat_template: str | None = Field(default=None, min_length=1)
+    """A chat template instead of the base model's: Jinja, or the path of a file with it; the sandbox allows loops over
+    `messages` and `tools`."""
+
+    @model_validator(mode="after")
+    def _chat_fields_need_chat(self) -> Self:
+        given = {"train_on": self.train_on != "last", "chat_template": self.chat_template is not None}
+        for name, is_given in given.items():
+            if self.kind == "text" and is_given:
+                raise ValueError(f"{name} is for conversations; set kind: chat, or leave it out")
+        return self
 
 
 class Validation(Section):
@@ -430,7 +462,8 @@ class Evaluation(Section):
 
     metric: Metric = "exact_match"
     """The metric that decides; a mean over records of a score between 0 and 1: exact_match, normalised_match,
-    token_f1, rouge_l, chrf, bleu, json_valid, json_fields, or entry_point:NAME (see guides/metrics.md)."""
+    token_f1, rouge_l, chrf, bleu, json_valid, json_fields, tool_call_match, or entry_point:NAME
+    (see guides/metrics.md)."""
     also: tuple[Metric, ...] | None = None
     """Metrics shown beside it, that never decide; None: exact_match, normalised_match and token_f1, with free text
     rouge_l and chrf too, with `data.json_schema` json_valid and json_fields."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
-from configs.errors import DataError
-from configs.schema import Data
+from configs.errors import DataError, RecipeError
+from configs.schema import Columns, Data
 from tasks.data.records import SPLITS, Record, SplitName, Turn
+from tasks.data.snapshots import turn_values
 from tasks.data.sources import LoadedRows
 from tasks.data.splitting import has_own_split, prompt_group
+from tasks.data.turns import conversation_turns, tools_text
+from tasks.data.values import bad_row, kind_of, text_of
 from tasks.storage.durable import digest_of
 
 Row = Mapping[str, Any]
-_ROLES = ("system", "user", "assistant", "tool")
 
 
 def to_records(loaded: LoadedRows, data: Data) -> list[Record]:
@@ -36,21 +38,49 @@ def to_records(loaded: LoadedRows, data: Data) -> list[Record]:
     seen: Counter[str] = Counter()
     records = []
     for number, row in enumerate(loaded.rows, start=1):
-        turns, completion = _turns_and_completion(row, data, number)
-        metadata = {name: _as_text(row.get(name), name, number) for name in data.columns.metadata}
-        identity = digest_of([[[turn.role, turn.content] for turn in turns], completion, metadata])[:16]
-        seen[identity] += 1
-        records.append(
-            Record(
-                record_id=identity if seen[identity] == 1 else f"{identity}-{seen[identity]}",
-                split=_own_split(loaded, data, number) if own_split else "train",
-                group=prompt_group(turns) if data.group_by is None else _group(row, data.group_by, number),
-                turns=turns,
-                completion=completion,
-                metadata=metadata,
-            )
+        turns, answer = _turns(row, data.columns, number)
+        record = Record(
+            record_id="",
+            split=_own_split(loaded, data, number) if own_split else "train",
+            group=prompt_group(turns) if data.group_by is None else _group(row, data.group_by, number),
+            turns=turns,
+            completion=answer.text,
+            metadata={name: _as_text(row.get(name), name, number) for name in data.columns.metadata},
+            answer=answer if answer.tool_calls else None,
+            tools=tools_text(row.get(data.columns.tools or ""), data.columns.tools or "", number),
         )
+        identity = _identity(record)
+        seen[identity] += 1
+        name = identity if seen[identity] == 1 else f"{identity}-{seen[identity]}"
+        records.append(dataclasses.replace(record, record_id=name))
     return records
+
+
+def check_calls_can_be_compared(
+    *, calls_tools: bool, metric: str, labels: tuple[str, ...] | Literal["infer"] | None
+) -> None:
+    """Refuse to compare calls of tools as if they were texts or labels.
+
+    Raises:
+        RecipeError: names the metric or the labels, and what to use.
+    """
+    if not calls_tools:
+        return
+    if metric != "tool_call_match" and not metric.startswith("entry_point:"):
+        raise RecipeError(
+            f"evaluation.metric is {metric}, but completions of the data call tools, and the same call can be written "
+            "in many ways; set evaluation.metric: tool_call_match"
+        )
+    if labels is not None:
+        raise RecipeError(
+            "data.labels is set, but completions of the data call tools, which are no closed set; leave it out"
+        )
+
+
+def _identity(record: Record) -> str:
+    content = [[turn_values(turn) for turn in record.turns], record.completion, record.metadata]
+    beside = [value for value in (record.answer and turn_values(record.answer), record.tools) if value is not None]
+    return digest_of([*content, *beside])[:16]
 
 
 def _check_columns(found: tuple[str, ...], data: Data) -> None:
@@ -58,6 +88,7 @@ def _check_columns(found: tuple[str, ...], data: Data) -> None:
     wanted = {f"data.columns.metadata[{index}]": name for index, name in enumerate(columns.metadata)}
     if columns.messages is not None:
         wanted["data.columns.messages"] = columns.messages
+        wanted |= {} if columns.tools is None else {"data.columns.tools": columns.tools}
     else:
         wanted |= {"data.columns.prompt": columns.prompt, "data.columns.completion": columns.completion}
     wanted |= {} if data.group_by is None else {"data.group_by": data.group_by}
@@ -68,65 +99,28 @@ def _check_columns(found: tuple[str, ...], data: Data) -> None:
         raise DataError(f"{'; '.join(missing)}, which the data doesn't have; columns found: {shown}; map them there")
 
 
-def _turns_and_completion(row: Row, data: Data, number: int) -> tuple[tuple[Turn, ...], str]:
-    columns = data.columns
+def _turns(row: Row, columns: Columns, number: int) -> tuple[tuple[Turn, ...], Turn]:
+    """Return the turns before the completion, and the completion as a turn."""
     if columns.messages is not None:
-        return _conversation(row.get(columns.messages), columns.messages, number)
-    prompt = _text(row.get(columns.prompt), columns.prompt, number)
-    return (Turn("user", prompt),), _text(row.get(columns.completion), columns.completion, number)
-
-
-def _conversation(messages: Any, column: str, number: int) -> tuple[tuple[Turn, ...], str]:
-    if messages is None:
-        return (Turn("user", ""),), ""
-    if isinstance(messages, str):
-        messages = _parsed(messages, column, number)
-    if not isinstance(messages, list):
-        raise _bad_row(number, column, _kind(messages), "a list of {role, content}")
-    turns = tuple(_turn(message, column, number) for message in messages)
-    if len(turns) < 2 or turns[-1].role != "assistant":
-        found = " → ".join(turn.role for turn in turns[-3:]) or "no turns"
-        raise _bad_row(number, column, found, "at least two turns, the assistant's last: it is the completion")
-    return turns[:-1], turns[-1].content
-
-
-def _parsed(text: str, column: str, number: int) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _bad_row(number, column, "text that is no valid JSON", "a list of {role, content}") from error
-
-
-def _turn(message: Any, column: str, number: int) -> Turn:
-    if not isinstance(message, dict) or "role" not in message or "content" not in message:
-        found = f"keys {', '.join(sorted(map(str, message)))}" if isinstance(message, dict) else _kind(message)
-        raise _bad_row(number, f"{column}[]", found, "{role, content}")
-    if message["role"] not in _ROLES:
-        raise _bad_row(number, f"{column}[].role", "another role", f"one of {', '.join(_ROLES)}")
-    return Turn(message["role"], _text(message["content"], f"{column}[].content", number))
-
-
-def _text(value: Any, column: str, number: int) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise _bad_row(number, column, _kind(value), "text; write it as a string")
-    return _encodable(value, column, number)
+        turns = conversation_turns(row.get(columns.messages), columns.messages, number)
+        return turns[:-1], turns[-1]
+    prompt = text_of(row.get(columns.prompt), columns.prompt, number)
+    return (Turn("user", prompt),), Turn("assistant", text_of(row.get(columns.completion), columns.completion, number))
 
 
 def _as_text(value: Any, column: str, number: int) -> str:
     """Metadata and groups may be numbers, dates or truth values too."""
     if isinstance(value, str | None):
-        return _text(value, column, number)
+        return text_of(value, column, number)
     if not isinstance(value, bool | int | float | Decimal | date):
-        raise _bad_row(number, column, _kind(value), "text, a number, a date or a truth value")
+        raise bad_row(number, column, kind_of(value), "text, a number, a date or a truth value")
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _group(row: Row, column: str, number: int) -> str:
     group = _as_text(row.get(column), column, number)
     if not group.strip():
-        raise _bad_row(number, column, "nothing", "the name of the record's group (data.group_by)")
+        raise bad_row(number, column, "nothing", "the name of the record's group (data.group_by)")
     return group
 
 
@@ -138,24 +132,4 @@ def _own_split(loaded: LoadedRows, data: Data, number: int) -> SplitName:
     for name in SPLITS:
         if value == name:
             return name
-    raise _bad_row(number, column, "another value", f"one of {', '.join(SPLITS)} (data.split.column)")
-
-
-def _encodable(text: str, column: str, number: int) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise _bad_row(
-            number, column, f"half a surrogate pair at character {error.start + 1}", "Unicode text"
-        ) from error
-    return text
-
-
-def _bad_row(number: int, column: str, found: str, allowed: str) -> DataError:
-    return DataError(f"data row {number}, column {column!r}: expected {allowed}; found {found}")
-
-
-def _kind(value: Any) -> str:
-    return {dict: "an object", list: "a list", bool: "a truth value", int: "a number", float: "a number"}.get(
-        type(value), f"a value of type {type(value).__name__}"
-    )
+    raise bad_row(number, column, "another value", f"one of {', '.join(SPLITS)} (data.split.column)")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from configs.schema import Template
 from tasks.data.records import Record, SplitName
 from tasks.data.templates import render
-from tasks.data.tokens import encode
+from tasks.data.tokens import Encoded, encode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,6 +32,7 @@ class Preview:
     split: SplitName
     spans: tuple[PreviewSpan, ...]
     prompt_tokens: int
+    """Only read."""
     trained_tokens: int
     truncated: bool
 
@@ -53,17 +54,25 @@ def preview(
     previews = []
     for record in records:
         encoded = encode(tokenizer, render(template, record, tokenizer=tokenizer), max_tokens)
+        parts = _parts(encoded)
+        trained_tokens = sum(len(ids) for ids, trained in parts if trained)
         previews.append(
             Preview(
                 record_id=record.record_id,
                 split=record.split,
-                spans=(
-                    PreviewSpan(tokenizer.decode(encoded.prompt_ids), trained=False),
-                    PreviewSpan(tokenizer.decode(encoded.completion_ids), trained=True),
-                ),
-                prompt_tokens=len(encoded.prompt_ids),
-                trained_tokens=len(encoded.completion_ids),
+                spans=tuple(PreviewSpan(tokenizer.decode(ids), trained=trained) for ids, trained in parts),
+                prompt_tokens=encoded.length - trained_tokens,
+                trained_tokens=trained_tokens,
                 truncated=encoded.truncated,
             )
         )
     return previews
+
+
+def _parts(encoded: Encoded) -> list[tuple[list[int], bool]]:
+    """Cut a record's tokens where training begins and ends; a turn that was cut in its middle may come first."""
+    parts, position = [], 0
+    for start, end in encoded.trained:
+        parts += [(encoded.prompt_ids[position:start], False), (encoded.prompt_ids[start:end], True)]
+        position = end
+    return [*parts, (encoded.prompt_ids[position:], False), (encoded.completion_ids, True)]

@@ -20,6 +20,8 @@ class Rendered:
     """Without its end token, which `tokens.encode` adds."""
     prompt_markup: tuple[Span, ...] = ()
     completion_markup: tuple[Span, ...] = ()
+    trained: tuple[Span, ...] = ()
+    """Parts of the prompt that are trained too: earlier assistant turns, each with what ends it."""
     end: str | None = None
     """The special token that ends the completion; None: the tokenizer's end-of-sequence token."""
 

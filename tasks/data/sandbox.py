@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 MAX_TEMPLATE_CHARACTERS = 100_000
 MAX_RENDERED_CHARACTERS = 10_000_000
 FILTERS = ("capitalize", "default", "length", "lower", "replace", "title", "tojson", "trim", "upper")
-_TESTS = ("defined", "eq", "in", "ne", "none", "undefined")
+TESTS = ("defined", "eq", "in", "ne", "none", "undefined")
 _TEXT_NODES = ("Template", "Output", "TemplateData", "If")
 _VALUE_NODES = ("Name", "Const", "Filter", "Keyword", "Test", "Slice", "Neg", "List", "Tuple")
 _LOGIC_NODES = ("CondExpr", "Compare", "Operand", "And", "Or", "Not")
-_NODES = frozenset((*_TEXT_NODES, *_VALUE_NODES, *_LOGIC_NODES, "Getitem"))
+NODES = frozenset((*_TEXT_NODES, *_VALUE_NODES, *_LOGIC_NODES, "Getitem"))
 _ALLOWED = f"variables, [start:end], if, comparisons and the filters {', '.join(FILTERS)}"
 
 
@@ -102,7 +102,7 @@ def _compiled(source: str, where: str) -> CompiledTemplate:
         )
     environment = _environment()
     try:
-        for node in _walk(environment.parse(source)):
+        for node in walk(environment.parse(source)):
             if not _is_allowed(node):
                 name = type(node).__name__.lower()
                 raise RecipeError(f"{where} uses {name} in line {node.lineno}; allowed: {_ALLOWED}")
@@ -122,10 +122,11 @@ def _is_allowed(node: nodes.Node) -> bool:
         return False  # value["name"] falls back to an attribute
     if isinstance(node, nodes.Name) and node.name == "self":
         return False  # Jinja's own reference to the template, which is no variable of a record
-    return type(node).__name__ in _NODES
+    return type(node).__name__ in NODES
 
 
-def _walk(tree: nodes.Node) -> list[nodes.Node]:
+def walk(tree: nodes.Node) -> list[nodes.Node]:
+    """Return all nodes of a parsed template, the outermost first."""
     found: list[nodes.Node] = [tree]
     for node in found:  # the list grows while it is read: breadth first, without recursion
         found.extend(node.iter_child_nodes())
@@ -142,11 +143,16 @@ def _environment() -> SandboxedEnvironment:
             return False
 
     environment = NoAttributes(undefined=StrictUndefined, keep_trailing_newline=True, finalize=_as_content)
-    known = {**environment.filters, "replace": _replace, "tojson": _tojson}
-    environment.filters = {name: _bounded(known[name]) for name in FILTERS}
-    environment.tests = {name: environment.tests[name] for name in _TESTS}
+    environment.filters = bounded_filters(environment.filters)
+    environment.tests = {name: environment.tests[name] for name in TESTS}
     environment.globals = {}
     return environment
+
+
+def bounded_filters(filters: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
+    """Return the filters that a template may use, none of which makes a text without bounds."""
+    known: dict[str, Callable[..., Any]] = {**filters, "replace": _replace, "tojson": _tojson}
+    return {name: _bounded(known[name]) for name in FILTERS}
 
 
 def _as_content(value: Any) -> Any:
@@ -172,5 +178,7 @@ def _replace(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
-def _tojson(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def _tojson(value: Any, indent: int | None = None) -> str:
+    if indent is not None and not 0 <= indent <= 8:
+        raise ValueError(f"tojson takes an indent from 0 to 8, got {indent}")
+    return json.dumps(value, ensure_ascii=False, indent=indent)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from configs.errors import DataError, StorageError
-from tasks.data.records import SPLITS, Record, SplitName, Turn
+from tasks.data.records import SPLITS, Record, SplitName, ToolCall, Turn
 from tasks.storage.durable import new_directory, read_manifest
 
 if TYPE_CHECKING:
@@ -175,15 +175,34 @@ def _has_records(directory: Path, digest: str) -> bool:
     return True
 
 
+def turn_values(turn: Turn) -> list[Any]:
+    """Return a turn as JSON values: role and content, and what belongs to tools where there is any."""
+    calls = [[call.name, call.arguments, call.id] for call in turn.tool_calls]
+    beside = {"tool_calls": calls or None, "tool_call_id": turn.tool_call_id, "name": turn.name}
+    given = {key: value for key, value in beside.items() if value is not None}
+    return [turn.role, turn.content, *([given] if given else [])]
+
+
+def _turn(role: Any, content: str, beside: dict[str, Any] | None = None) -> Turn:
+    given = dict(beside or {})
+    calls = tuple(ToolCall(*call) for call in given.pop("tool_calls", ()))
+    return Turn(role, content, calls, **given)
+
+
 def _row(record: Record) -> dict[str, str]:
-    return {
+    row = {
         "record_id": record.record_id,
         "split": record.split,
         "group": record.group,
-        "turns": _json([[turn.role, turn.content] for turn in record.turns]),
+        "turns": _json([turn_values(turn) for turn in record.turns]),
         "completion": record.completion,
         "meta": _json(dict(record.metadata)),
     }
+    if record.answer is not None:
+        row["answer"] = _json(turn_values(record.answer))
+    if record.tools is not None:
+        row["tools"] = record.tools
+    return row  # columns that only some records fill stand only there, so that snapshots without them stay the same
 
 
 def _record(row: dict[str, Any]) -> Record:
@@ -191,9 +210,11 @@ def _record(row: dict[str, Any]) -> Record:
         record_id=row["record_id"],
         split=row["split"],
         group=row["group"],
-        turns=tuple(Turn(role, content) for role, content in json.loads(row["turns"])),
+        turns=tuple(_turn(*values) for values in json.loads(row["turns"])),
         completion=row["completion"],
         metadata=json.loads(row["meta"]),
+        answer=None if row.get("answer") is None else _turn(*json.loads(row["answer"])),
+        tools=row.get("tools"),
     )
 
 
@@ -201,7 +222,8 @@ def _table(records: Sequence[Record]) -> pa.Table:
     import pyarrow as pa
 
     rows = [_row(record) for record in records]
-    return pa.table({name: pa.array([row[name] for row in rows], pa.large_string()) for name in rows[0]})
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: pa.array([row.get(name) for row in rows], pa.large_string()) for name in names})
 
 
 def _json(value: Any) -> str:

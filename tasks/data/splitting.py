@@ -61,7 +61,7 @@ def has_own_split(data: Data) -> bool:
 
 def prompt_group(turns: Sequence[Turn]) -> str:
     """Return the group of a record without `group_by`: the hash of its prompt, apart from case, width and spacing."""
-    text = "\0".join(f"{turn.role}\0{normalised(turn.content)}" for turn in turns)
+    text = "\0".join(f"{turn.role}\0{normalised(turn.text)}" for turn in turns)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -58,7 +58,27 @@ def prepare_snapshot(run: RecipeRun) -> dict[str, Any]:
     share(run.settings, "snapshots", digest)
     snapshot = read_snapshot(run.settings.snapshots, digest)
     run.tracker.log_snapshot_input(run.run_id, digest, name=run.recipe.name)
-    return {"snapshot": digest, "counts": snapshot.counts, "labels": snapshot.labels, "source": source}
+    return {
+        "snapshot": digest,
+        "counts": snapshot.counts,
+        "labels": snapshot.labels,
+        "source": source,
+        "calls_tools": any(record.answer is not None for record in records),
+    }
+
+
+@task(name="check the metric")
+def check_metric(run: RecipeRun, outputs: Mapping[str, Any]) -> None:
+    """Refuse a metric that can't compare what the completions are.
+
+    Raises:
+        RecipeError: names the metric and the one to use.
+    """
+    from tasks.data.mapping import check_calls_can_be_compared
+
+    check_calls_can_be_compared(
+        calls_tools=outputs["calls_tools"], metric=run.recipe.evaluation.metric, labels=run.recipe.data.labels
+    )
 
 
 def snapshot_is_there(run: RecipeRun, outputs: Mapping[str, Any]) -> bool:

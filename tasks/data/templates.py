@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from configs.errors import RecipeError
 from configs.schema import Columns, Recipe, Template
 from tasks.data.chat import render_chat
+from tasks.data.chat_template import check_chat_template
 from tasks.data.records import Record
 from tasks.data.rendered import Rendered, joined
 from tasks.data.sandbox import check_source, render_pieces
@@ -25,6 +26,8 @@ def check_template(template: Template, columns: Columns, *, where: str = "templa
         RecipeError: names `<where>.prompt` or `<where>.completion` and what is allowed.
     """
     if template.kind == "chat":
+        if template.chat_template is not None:
+            check_chat_template(template.chat_template, where=f"{where}.chat_template")
         return
     variables = {"prompt", *columns.metadata}
     check_source(template.prompt, variables, where=f"{where}.prompt")
@@ -56,7 +59,7 @@ def render(
     if template.kind == "chat":
         if tokenizer is None:
             raise RecipeError("template.kind is chat, which needs the tokenizer of the base model; use kind: text")
-        return render_chat(template.instruction, record, shots=shots, tokenizer=tokenizer)
+        return render_chat(template, record, shots=shots, tokenizer=tokenizer)
     pieces = [(template.instruction + template.separator, True)] if template.instruction else []
     for shot in shots:
         pieces += [*_prompt(template, shot), *_completion(template, shot), (template.separator, True)]

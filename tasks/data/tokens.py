@@ -21,9 +21,16 @@ class Encoded:
 
     prompt_ids: list[int]
     completion_ids: list[int]
-    """The trained tokens, the end token included."""
+    """The completion's tokens, the end token included; all are trained."""
     truncated: bool
     """Whether something was cut to fit into `max_tokens`."""
+    trained: tuple[Span, ...] = ()
+    """Start and end of parts of `prompt_ids` that are trained too: earlier assistant turns."""
+
+    @property
+    def length(self) -> int:
+        """Tokens of prompt and completion."""
+        return len(self.prompt_ids) + len(self.completion_ids)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, rendered: Rendered, max_tokens: int) -> Encoded:
@@ -34,16 +41,18 @@ def encode(tokenizer: PreTrainedTokenizerBase, rendered: Rendered, max_tokens: i
     """
     completion = _text_ids(tokenizer, rendered.completion, rendered.completion_markup)
     completion.append(end_token_id(tokenizer, rendered))
-    bos, content = _prompt_ids(tokenizer, rendered)
+    bos, content, trained = _prompt_ids(tokenizer, rendered)
     kept_completion = completion[: max(max_tokens - len(bos), 1)]
     kept_content = _last(content, max_tokens - len(bos) - len(kept_completion))
-    truncated = len(kept_content) < len(content) or len(kept_completion) < len(completion)
-    return Encoded(bos + kept_content, kept_completion, truncated)
+    cut = len(content) - len(kept_content)
+    truncated = cut > 0 or len(kept_completion) < len(completion)
+    moved = [(max(start - cut, 0) + len(bos), end - cut + len(bos)) for start, end in trained if end > cut]
+    return Encoded(bos + kept_content, kept_completion, truncated, tuple(moved))
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, rendered: Rendered, max_tokens: int) -> list[int]:
     """Tokenise the prompt alone, cut from the left to at most `max_tokens` (its first token stays)."""
-    bos, content = _prompt_ids(tokenizer, rendered)
+    bos, content, _ = _prompt_ids(tokenizer, rendered)
     return bos + _last(content, max_tokens - len(bos))
 
 
@@ -84,28 +93,45 @@ def special_token_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]
     return re.compile("|".join(map(re.escape, spellings)) or r"(?!)")
 
 
-def _prompt_ids(tokenizer: PreTrainedTokenizerBase, rendered: Rendered) -> tuple[list[int], list[int]]:
-    ids = _text_ids(tokenizer, rendered.prompt, rendered.prompt_markup)
-    if tokenizer.bos_token_id is None:
-        return [], ids
-    bos = [int(tokenizer.bos_token_id)]
-    return bos, ids[1:] if ids[:1] == bos else ids
+def _prompt_ids(tokenizer: PreTrainedTokenizerBase, rendered: Rendered) -> tuple[list[int], list[int], list[Span]]:
+    """Return the beginning-of-sequence token, the other tokens, and which of those are trained.
 
-
-def _text_ids(tokenizer: PreTrainedTokenizerBase, text: str, markup: Sequence[Span]) -> list[int]:
-    known = special_tokens(tokenizer)
+    A trained turn is tokenised apart from what stands around it, as a completion is.
+    """
     ids: list[int] = []
+    trained: list[Span] = []
     position = 0
-    for match in _specials(special_token_pattern(tokenizer), text, markup):
+    for start, end in rendered.trained:
+        ids += _text_ids(tokenizer, rendered.prompt, rendered.prompt_markup, within=(position, start))
+        turn = _text_ids(tokenizer, rendered.prompt, rendered.prompt_markup, within=(start, end))
+        trained.append((len(ids), len(ids) + len(turn)))
+        ids += turn
+        position = end
+    ids += _text_ids(tokenizer, rendered.prompt, rendered.prompt_markup, within=(position, len(rendered.prompt)))
+    if tokenizer.bos_token_id is None:
+        return [], ids, trained
+    bos = [int(tokenizer.bos_token_id)]
+    if ids[:1] != bos:
+        return bos, ids, trained
+    return bos, ids[1:], [(max(start - 1, 0), end - 1) for start, end in trained]
+
+
+def _text_ids(
+    tokenizer: PreTrainedTokenizerBase, text: str, markup: Sequence[Span], *, within: Span | None = None
+) -> list[int]:
+    known = special_tokens(tokenizer)
+    position, end = (0, len(text)) if within is None else within
+    ids: list[int] = []
+    for match in _specials(special_token_pattern(tokenizer), text, markup, within=(position, end)):
         ids += _plain_ids(tokenizer, text[position : match.start()])
         ids.append(known[match.group()])
         position = match.end()
-    return ids + _plain_ids(tokenizer, text[position:])
+    return ids + _plain_ids(tokenizer, text[position:end])
 
 
-def _specials(pattern: re.Pattern[str], text: str, markup: Sequence[Span]) -> Iterator[re.Match[str]]:
+def _specials(pattern: re.Pattern[str], text: str, markup: Sequence[Span], *, within: Span) -> Iterator[re.Match[str]]:
     for start, end in markup:
-        yield from pattern.finditer(text, start, end)
+        yield from pattern.finditer(text, max(start, within[0]), min(end, within[1]))
 
 
 def _plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

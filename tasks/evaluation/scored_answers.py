@@ -63,7 +63,12 @@ def score_answers(
     has_schema = json_schema is not None
     scores = {
         metric: score_rows(metric, outputs, references, json_schema=json_schema, record_ids=rows.record_ids)
-        for metric in metrics_shown(evaluation, closed_labels=labels is not None, has_json_schema=has_schema)
+        for metric in metrics_shown(
+            evaluation,
+            closed_labels=labels is not None,
+            has_json_schema=has_schema,
+            calls_tools=any(record.answer is not None for record in records),
+        )
     }
     prompts = [record.prompt for record in records]
     return ScoredAnswers(
@@ -76,13 +81,16 @@ def score_answers(
     )
 
 
-def metrics_shown(evaluation: Evaluation, *, closed_labels: bool, has_json_schema: bool) -> tuple[Metric, ...]:
+def metrics_shown(
+    evaluation: Evaluation, *, closed_labels: bool, has_json_schema: bool, calls_tools: bool = False
+) -> tuple[Metric, ...]:
     """Return the deciding metric, and those shown beside it: the recipe's, or those that suit the answers."""
     beside = evaluation.also
     if beside is None:
         beside = ("exact_match", "normalised_match", "token_f1")
         beside += () if closed_labels else ("rouge_l", "chrf")
         beside += ("json_valid", "json_fields") if has_json_schema else ()
+        beside += ("tool_call_match",) if calls_tools else ()
     return tuple(dict.fromkeys((evaluation.metric, *beside)))
 
 

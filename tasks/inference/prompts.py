@@ -52,7 +52,7 @@ class PromptWriter:
 
         A fine-tune has learned the end token. A base model has only seen the separator between the examples.
         """
-        rendered = render(self._template, replace(record, completion=label), (), self._tokenizer)
+        rendered = render(self._template, replace(record, completion=label, answer=None), (), self._tokenizer)
         if not self._separator:
             return encode_completion(self._tokenizer, rendered)
         ended = replace(rendered, completion=rendered.completion + self._separator)

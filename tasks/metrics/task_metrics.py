@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from configs.schema import Metric
 from tasks.metrics.json_answers import field_f1, json_check
 from tasks.metrics.text_overlap import bleu, chrf, rouge_l
+from tasks.metrics.tool_calls import tool_calls_match
 from tasks.metrics.user_metrics import is_user_metric, score_by_user_metric
 
 
@@ -31,6 +32,8 @@ def score_rows(
             space, outer quotes and what ends a sentence; `token_f1` is the F1 of words without outer punctuation, as
             SQuAD counts them; `rouge_l`, `chrf` and `bleu` are those of `text_overlap`, `json_valid` and
             `json_fields` those of `json_answers`. Texts of which nothing would be left are compared as they are.
+            `tool_call_match` compares the tools that are called, in order, with their arguments as JSON, and what is
+            said beside them.
         outputs: What the option said, by record.
         references: What was wanted, in the same order.
         json_schema: What `json_valid` holds outputs against; None: any JSON.
@@ -110,6 +113,10 @@ def _normalised_match(output: str, reference: str) -> float:
     return float(said == wanted)
 
 
+def _tool_call_match(output: str, reference: str) -> float:
+    return float(tool_calls_match(output, reference))
+
+
 def _token_f1(output: str, reference: str) -> float:
     said, wanted = _words(output), _words(reference)
     if not said or not wanted:
@@ -133,7 +140,7 @@ def _json_valid(schema: Mapping[str, Any] | None) -> Callable[[str, str], float]
     return lambda output, _: float(is_valid(output))
 
 
-_BINARY = frozenset({"exact_match", "normalised_match", "json_valid"})
+_BINARY = frozenset({"exact_match", "normalised_match", "json_valid", "tool_call_match"})
 _SCORES: Mapping[str, Callable[[str, str], float]] = {
     "exact_match": _exact_match,
     "normalised_match": _normalised_match,
@@ -142,4 +149,5 @@ _SCORES: Mapping[str, Callable[[str, str], float]] = {
     "chrf": chrf,
     "bleu": bleu,
     "json_fields": field_f1,
+    "tool_call_match": _tool_call_match,
 }

@@ -84,11 +84,12 @@ _Content = tuple[_Prompt, str, tuple[tuple[str, str], ...]]
 
 
 def _prompt(record: Record) -> _Prompt:
-    return tuple((turn.role, turn.content) for turn in record.turns)
+    return tuple((turn.role, turn.text) for turn in record.turns)
 
 
 def _content(record: Record) -> _Content:
-    return _prompt(record), record.completion, tuple(sorted(record.metadata.items()))
+    tools = [("", record.tools)] if record.tools is not None else []
+    return _prompt(record), record.completion, (*sorted(record.metadata.items()), *tools)
 
 
 def _prompts(contents: Mapping[_Content, int]) -> Counter[_Prompt]:

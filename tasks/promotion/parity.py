@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import RegistryError
+from tasks.data.chat_messages import message_of
 from tasks.data.records import Record
 from tasks.models.child_process import child_environment
 from tasks.models.hardware import detect_hardware, threads_per_slot
@@ -170,8 +171,9 @@ def _widened(tokens: NDArray[Any], steps: int) -> NDArray[Any]:
 
 
 def _row(record: Record) -> dict[str, str]:
-    turns = [{"role": turn.role, "content": turn.content} for turn in record.turns]
-    return {**record.metadata, "prompt": record.prompt, "messages": json.dumps(turns, ensure_ascii=False)}
+    turns = [message_of(turn) for turn in record.turns]
+    row = {**record.metadata, "prompt": record.prompt, "messages": json.dumps(turns, ensure_ascii=False)}
+    return row if record.tools is None else {**row, "tools": record.tools}
 
 
 def _ask_in_fresh_process(job: Mapping[str, Any], tracking_uri: str, *, scratch: Path) -> Arrays | str:

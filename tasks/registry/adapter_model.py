@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ Pieces = list[tuple[str, bool]]
 
 
 class AdapterModel(PythonModel):  # type: ignore[misc]
-    """Answers rows with a column `prompt`, or `messages` (JSON), and the metadata columns of the template."""
+    """Answers rows with `prompt`, or `messages` (JSON) and `tools` (JSON), and the metadata columns of the template."""
 
     def load_context(self, context: Any) -> None:
         """Load base, adapter and tokenizer; refuse them if a byte differs from what was registered."""
@@ -78,7 +79,7 @@ class AdapterModel(PythonModel):  # type: ignore[misc]
         import torch
 
         params = params or {}
-        rows = [_row(values) for values in model_input.to_dict(orient="records")]
+        rows = [_row(values, takes_tools=self._spec["takes_tools"]) for values in model_input.to_dict(orient="records")]
         scores_labels = self._spec["decoding"] == "label_scoring" and params.get("mode") != "logits"
         bf16 = self._spec["precision"] == "bf16"
         with torch.no_grad(), torch.autocast(self._model.device.type, dtype=torch.bfloat16, enabled=bf16):
@@ -185,7 +186,7 @@ class _PromptWriter:
 
     def prompt_ids(self, row: dict[str, Any]) -> list[int]:
         """Return the tokens of a row's prompt, cut from the left."""
-        ids = self._ids(self._prompt(row))
+        ids = [token for pieces in self._prompt(row) for token in self._ids(pieces)]
         bos = [] if self._tokenizer.bos_token_id is None else [int(self._tokenizer.bos_token_id)]
         content = ids[1:] if bos and ids[:1] == bos else ids
         return bos + content[max(len(content) - max(self._max_tokens - len(bos), 0), 0) :]
@@ -203,12 +204,13 @@ class _PromptWriter:
         """Return the text of an answer."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
-    def _prompt(self, row: dict[str, Any]) -> Pieces:
+    def _prompt(self, row: dict[str, Any]) -> list[Pieces]:
+        """Return the parts of a prompt that are tokenised apart: turns that are trained, and what stands between."""
         template = self._template
         if template["kind"] == "chat":
-            return self._chat(row, "x")[0]
+            return self._chat_prompt(row)
         start = [(template["instruction"] + template["separator"], True)] if template["instruction"] else []
-        return start + self._rendered(template["prompt"], row)
+        return [start + self._rendered(template["prompt"], row)]
 
     def _completion(self, row: dict[str, Any], completion: str) -> tuple[Pieces, int]:
         if self._template["kind"] == "chat":
@@ -221,30 +223,58 @@ class _PromptWriter:
         chunks = self._environment.from_string(source).generate(row)
         return [(chunk, not isinstance(chunk, _Content)) for chunk in chunks]
 
+    def _chat_prompt(self, row: dict[str, Any]) -> list[Pieces]:
+        prompt, _, _ = self._chat(row, "x")
+        if self._template["train_on"] == "last":
+            return [prompt]
+        messages, tools = self._messages(row), _tools(row)
+        cuts = [0]
+        for index, message in enumerate(messages):
+            if message["role"] == "assistant":
+                before = self._apply(messages[:index], tools, open_end=True)
+                after = self._apply(messages[: index + 1], tools, open_end=False)
+                turn, end = self._ended(_part(prompt, len(before), len(after)))
+                cuts += [len(before), len(before) + sum(len(text) for text, _ in turn) + len(end or "")]
+        cuts.append(sum(len(text) for text, _ in prompt))
+        return [_part(prompt, start, end) for start, end in itertools.pairwise(cuts)]
+
     def _chat(self, row: dict[str, Any], completion: str) -> tuple[Pieces, Pieces, str | None]:
         """Return prompt and completion as pieces, and the special token that ends the completion."""
+        messages, tools = self._messages(row), _tools(row)
+        answered = [*messages, {"role": "assistant", "content": completion}]
+        prompt = self._apply(messages, tools, open_end=True)
+        whole = self._apply(answered, tools, open_end=False)
+        pieces = self._told_apart(answered, tools, whole)
+        answer, end = self._ended(_part(pieces, len(prompt), len(whole)))
+        return _part(pieces, 0, len(prompt)), answer, end
+
+    def _messages(self, row: dict[str, Any]) -> list[dict[str, Any]]:
         turns = row["turns"]
         system = [self._template["instruction"]] if self._template["instruction"] else []
         system += [turn["content"] for turn in turns if turn["role"] == "system"]
         messages = [{"role": "system", "content": "\n\n".join(system)}] if system else []
-        messages += [turn for turn in turns if turn["role"] != "system"]
-        answered = [*messages, {"role": "assistant", "content": completion}]
-        prompt = self._apply(messages, open_end=True)
-        pieces = self._told_apart(answered, self._apply(answered, open_end=False))
-        answer = list(_cut(pieces, len(prompt), before=False))
-        after_content = max((index + 1 for index, (_, markup) in enumerate(answer) if not markup), default=0)
-        for index in range(after_content, len(answer)):
-            match = self._pattern.search(answer[index][0])
-            if match:
-                ended = [*answer[:index], (answer[index][0][: match.start()], True)]
-                return list(_cut(pieces, len(prompt), before=True)), ended, match.group()
-        return list(_cut(pieces, len(prompt), before=True)), answer, None
+        return messages + [turn for turn in turns if turn["role"] != "system"]
 
-    def _told_apart(self, messages: Sequence[Mapping[str, str]], whole: str) -> Pieces:
+    def _ended(self, turn: Pieces) -> tuple[Pieces, str | None]:
+        """Return an assistant's turn up to the special token that ends it, and that token."""
+        after_content = max((index + 1 for index, (_, markup) in enumerate(turn) if not markup), default=0)
+        for index in range(after_content, len(turn)):
+            match = self._pattern.search(turn[index][0])
+            if match:
+                return [*turn[:index], (turn[index][0][: match.start()], True)], match.group()
+        return turn, None
+
+    def _told_apart(self, messages: Sequence[Mapping[str, Any]], tools: Any, whole: str) -> Pieces:
         """Tell content from the chat template's own text, by rendering placeholders instead of the content."""
-        held = [{**message, "content": _PLACEHOLDER.format(index)} for index, message in enumerate(messages)]
-        markup = re.split("\ufdd0[0-9]+\ufdd1", self._apply(held, open_end=False))
-        contents = [message["content"] for message in messages]
+        held = [
+            {**message, "content": _PLACEHOLDER.format(index)} if message["content"] else message
+            for index, message in enumerate(messages)
+        ]
+        markup = re.split("\ufdd0[0-9]+\ufdd1", self._apply(held, tools, open_end=False))
+        contents = [message["content"] for message in messages if message["content"]]
+        beside = [{key: value for key, value in message.items() if key != "content"} for message in messages]
+        if self._pattern.search(json.dumps([tools, beside], ensure_ascii=False)):
+            raise ValueError("tools or their calls spell a special token of the base model, which can't be told apart")
         for candidate in (contents, [content.strip() for content in contents]):
             if len(markup) == len(candidate) + 1:
                 pieces = [(markup[0], True)]
@@ -256,8 +286,15 @@ class _PromptWriter:
             raise ValueError("a message spells a special token of the base model, which its chat template can't tell")
         return [(whole, True)]
 
-    def _apply(self, messages: Sequence[Mapping[str, str]], *, open_end: bool) -> str:
-        return str(self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=open_end))
+    def _apply(self, messages: Sequence[Mapping[str, Any]], tools: Any, *, open_end: bool) -> str:
+        texts = self._tokenizer.apply_chat_template(
+            [list(messages)],
+            tools=tools,
+            chat_template=self._template["chat_template"],
+            tokenize=False,
+            add_generation_prompt=open_end,
+        )
+        return str(texts[0])
 
     def _ids(self, pieces: Pieces) -> list[int]:
         """Return the tokens of pieces; text between two special tokens is tokenised as one."""
@@ -314,14 +351,40 @@ def _copied(_: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return (inputs[0].clone(memory_format=torch.contiguous_format),)
 
 
-def _row(values: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the template's variables of a row, and its turns."""
+def _row(values: Mapping[Any, Any], *, takes_tools: bool = False) -> dict[str, Any]:
+    """Return the template's variables of a row, its turns and its tools."""
     present = {key: str(value) for key, value in values.items() if isinstance(value, str)}
     messages = present.pop("messages", None)
     if messages is None and "prompt" not in present:
         raise ValueError(f"a row needs a column 'prompt' or 'messages', got {', '.join(map(repr, values)) or 'none'}")
     turns = json.loads(messages) if messages is not None else [{"role": "user", "content": present["prompt"]}]
-    return {**present, "prompt": "\n".join(turn["content"] for turn in turns), "turns": turns}
+    turns = [{**turn, "content": turn.get("content") or ""} for turn in turns]
+    tools = json.loads(present["tools"]) if takes_tools and present.get("tools") else None
+    return {**present, "prompt": "\n".join(map(_said, turns)), "turns": turns, **({"tools": tools} if tools else {})}
+
+
+def _tools(row: Mapping[str, Any]) -> list[Any] | None:
+    tools = row.get("tools")
+    return tools if isinstance(tools, list) else None
+
+
+def _said(turn: Mapping[str, Any]) -> str:
+    """Return a turn's content, and a line of canonical JSON for each tool that it calls."""
+    lines = []
+    for call in turn.get("tool_calls") or ():
+        arguments = call["function"]["arguments"]
+        arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
+        value = {"name": call["function"]["name"], "arguments": _canonical(arguments)}
+        lines.append(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+    return "\n".join([turn["content"], *lines] if turn["content"].strip() or not lines else lines)
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _canonical(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_canonical(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 def _merged(pieces: Pieces) -> Pieces:
@@ -335,14 +398,15 @@ def _merged(pieces: Pieces) -> Pieces:
     return merged
 
 
-def _cut(pieces: Pieces, position: int, *, before: bool) -> Iterator[tuple[str, bool]]:
-    """Yield the pieces before, or from, a position in the joined text."""
+def _part(pieces: Pieces, start: int, end: int) -> Pieces:
+    """Return the pieces between two positions of the joined text."""
+    kept = []
     for text, markup in pieces:
-        at = min(max(position, 0), len(text))
-        kept = text[:at] if before else text[at:]
-        if kept:
-            yield kept, markup
-        position -= len(text)
+        part = text[max(start, 0) : max(end, 0)]
+        if part:
+            kept.append((part, markup))
+        start, end = start - len(text), end - len(text)
+    return kept
 
 
 def _find_base(spec: Mapping[str, Any], given: str | None) -> Path:

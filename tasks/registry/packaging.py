@@ -50,6 +50,8 @@ class AdapterPackage:
     """What the rows of a request bring; `messages` is a JSON list of {role, content}."""
     metadata: tuple[str, ...]
     """Columns that the template may use besides."""
+    takes_tools: bool = False
+    """Whether rows may bring `tools`, a JSON list of schemas, for the chat template."""
 
     @property
     def identity(self) -> str:
@@ -73,6 +75,7 @@ class AdapterPackage:
             "precision": self.precision,
             "input_column": self.input_column,
             "metadata": list(self.metadata),
+            "takes_tools": self.takes_tools,
         }
 
 
@@ -115,6 +118,7 @@ def _signature(package: AdapterPackage) -> ModelSignature:
 
     columns = [ColSpec(DataType.string, package.input_column)]
     columns += [ColSpec(DataType.string, name, required=False) for name in package.metadata]
+    columns += [ColSpec(DataType.string, "tools", required=False)] if package.takes_tools else []
     return ModelSignature(
         inputs=Schema(columns),
         outputs=Schema([ColSpec(DataType.string)]),

@@ -36,6 +36,7 @@ def candidate_package(
         precision="bf16" if precision == "bf16" else "fp32",
         input_column="messages" if columns.messages else "prompt",
         metadata=columns.metadata,
+        takes_tools=columns.tools is not None,
     )
 
 

@@ -14,10 +14,13 @@ _BATCHES_PER_POOL = 32
 
 @dataclass(frozen=True)
 class Example:
-    """A rendered record in tokens; only the completion is trained."""
+    """A rendered record in tokens."""
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
+    """All of them are trained."""
+    trained: tuple[tuple[int, int], ...] = ()
+    """Start and end of parts of the prompt that are trained too, in order."""
 
     @property
     def length(self) -> int:
@@ -26,8 +29,14 @@ class Example:
 
     @property
     def label_count(self) -> int:
-        """Trained tokens: all of the completion that have a token before them."""
-        return min(len(self.completion_ids), self.length - 1)
+        """Trained tokens that have a token before them, from which they are predicted."""
+        return len(self.label_positions)
+
+    @property
+    def label_positions(self) -> list[int]:
+        """Where the trained tokens stand in prompt and completion, in order."""
+        spans = (*self.trained, (len(self.prompt_ids), self.length))
+        return [position for start, end in spans for position in range(max(start, 1), end)]
 
 
 @dataclass(frozen=True)
@@ -89,8 +98,8 @@ def pad_batch(examples: Sequence[Example], *, pad_id: int) -> PaddedBatch:
     for row, example in enumerate(examples):
         tokens = [*example.prompt_ids, *example.completion_ids]
         input_ids[row, : len(tokens) - 1] = tokens[:-1]
-        labels = range(len(tokens) - 1 - example.label_count, len(tokens) - 1)
+        labels = example.label_positions
         rows += [row] * len(labels)
-        columns += labels
-        targets += [tokens[column + 1] for column in labels]
+        columns += [position - 1 for position in labels]
+        targets += [tokens[position] for position in labels]
     return PaddedBatch(input_ids, *(np.asarray(values, dtype=np.int64) for values in (rows, columns, targets)))

@@ -76,7 +76,7 @@ def train(loaded: LoadedBase, arguments: dict[str, Any], report: Report) -> dict
 def _example(loaded: LoadedBase, record: Record, arguments: TrainArguments) -> Example:
     rendered = render(arguments.template, record, tokenizer=loaded.tokenizer)
     encoded = encode(loaded.tokenizer, rendered, arguments.template.max_tokens)
-    return Example(tuple(encoded.prompt_ids), tuple(encoded.completion_ids))
+    return Example(tuple(encoded.prompt_ids), tuple(encoded.completion_ids), encoded.trained)
 
 
 def _result(outcome: Outcome, *, adapter: str | None) -> dict[str, Any]:

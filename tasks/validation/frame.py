@@ -36,7 +36,7 @@ def snapshot_frame(
         "split": [record.split for record in records],
         "group": [record.group for record in records],
         "prompt": [record.prompt for record in records],
-        "last_turn": [record.turns[-1].content if record.turns else "" for record in records],
+        "last_turn": [record.turns[-1].text if record.turns else "" for record in records],
         "completion": [record.completion for record in records],
         "metadata": ["\n".join(record.metadata.values()) for record in records],
         "input": [normalised(_shown_content(record, template)) for record in records],
@@ -49,7 +49,7 @@ def snapshot_frame(
 def _shown_content(record: Record, template: Template) -> str:
     """Return what the template shows of a record, without the template's own words: they are the same in all."""
     if template.kind == "chat":
-        return "\n".join(f"{turn.role}: {turn.content}" for turn in record.turns)
+        return "\n".join(f"{turn.role}: {turn.text}" for turn in record.turns)
     rendered = render(template, record)
     return "\n".join(_outside(rendered.prompt, rendered.prompt_markup))
 
@@ -69,4 +69,4 @@ def _token_count(record: Record, template: Template, tokenizer: PreTrainedTokeni
         # A chat template can't be applied to content that spells its special tokens: the rule about those judges it.
         plain = tokenizer(f"{record.prompt}{record.completion}", add_special_tokens=False, split_special_tokens=True)
         return len(plain["input_ids"])
-    return len(encoded.prompt_ids) + len(encoded.completion_ids)
+    return encoded.length

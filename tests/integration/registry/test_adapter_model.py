@@ -11,13 +11,55 @@ import pandas as pd
 import pytest
 
 from configs.schema import Template
-from tasks.data.records import Record
+from tasks.data.records import Record, ToolCall, Turn
 from tasks.inference.options import Option
+from tasks.promotion.parity import _row
 from tasks.registry.packaging import AdapterPackage, written_package
 from tests.trained_home import LABELS, TrainedHome, make_records
 
 RECORDS = [record for record in make_records() if record.split == "test"]
 CHAT = Template(kind="chat", instruction="Name the chapter.")
+TOOLS_CHAT = Template(
+    kind="chat",
+    chat_template="""\
+{% if tools %}
+tools: {{ tools | tojson }}{{ eos_token }}
+{% endif %}
+{% for message in messages %}
+{{ message.role }}: {{ message.content }}
+{%- for call in message.tool_calls or [] %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}
+{{ eos_token }}
+{% endfor %}
+{% if add_generation_prompt %}
+assistant: {% endif %}
+""",
+)
+CALL = Turn("assistant", "", (ToolCall("look_up", '{"term": "Ω \\"</s>\\"", "most": 2.0}'.replace("</s>", "")),))
+CONVERSATIONS = [
+    Record(
+        record_id="tools",
+        split="test",
+        group="tools",
+        turns=(
+            Turn("system", "be brief"), Turn("user", "where is it? </s>"), CALL,
+            Turn("tool", "left </s>", tool_call_id="1", name="look_up"), Turn("assistant", "left"), Turn("user", "and"),
+        ),
+        completion=CALL.text,
+        metadata={"source": "clinic 1"},
+        answer=CALL,
+        tools='[{"type": "function", "function": {"name": "look_up", "parameters": {"b": 1, "a": "é"}}}]',
+    ),
+]  # fmt: skip
+TALKS = [
+    Record(
+        record_id="talk",
+        split="test",
+        group="talk",
+        turns=(Turn("user", "where is it?"), Turn("assistant", " on the left </s> "), Turn("user", "and")),
+        completion="right",
+        metadata={"source": "clinic 1"},
+    )
+]
 
 
 @contextmanager
@@ -132,6 +174,9 @@ def test_a_column_that_the_template_needs_is_named(trained_home: TrainedHome, tm
         Template(prompt="{{ prompt[:4] }}<{{ 's' }}>{{ source | tojson }}\n"),
         CHAT,
         Template(kind="chat", max_tokens=9),
+        Template(kind="chat", train_on="all_assistant_turns"),
+        TOOLS_CHAT,
+        TOOLS_CHAT.model_copy(update={"train_on": "all_assistant_turns", "max_tokens": 40}),
     ],
 )
 def test_prompts_and_labels_are_tokenised_as_in_training(trained_home: TrainedHome, template: Template) -> None:
@@ -144,8 +189,11 @@ def test_prompts_and_labels_are_tokenised_as_in_training(trained_home: TrainedHo
     trainer = PromptWriter(option, tokenizer, context_tokens=100)
     registered = adapter_model._PromptWriter(template.model_dump(mode="json"), tokenizer, context_tokens=100)
 
-    for record, row in zip(RECORDS, rows(RECORDS).to_dict(orient="records"), strict=True):
-        values = adapter_model._row(row if template.kind == "chat" else {**row, "messages": None})
+    records = [*RECORDS, *(CONVERSATIONS if template.chat_template else TALKS if template.kind == "chat" else [])]
+    for record in records:
+        row: dict[str, Any] = _row(record)
+        row = row if template.kind == "chat" else {**row, "messages": None}
+        values = adapter_model._row(row, takes_tools=True)
         assert registered.prompt_ids(values) == trainer.prompt_ids(record, ())
         assert [registered.label_ids(values, label) for label in LABELS] == [
             trainer.label_ids(record, label) for label in LABELS

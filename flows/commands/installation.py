@@ -1,0 +1,69 @@
+"""What a sub-command works on: the recipe with its settings, or the installation at hand, and its Prefect server."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from configs.environment import use_home
+
+if TYPE_CHECKING:
+    from configs.schema import Recipe
+    from configs.settings import Settings
+
+
+def load(options: argparse.Namespace) -> tuple[Recipe, Settings, Path]:
+    """Read the recipe and its settings, and send what libraries write below the recipe's home."""
+    from configs.requests import RecipeRequest
+    from configs.roots import resolve_recipe
+
+    request = RecipeRequest(recipe=options.recipe, overrides=tuple(options.overrides))
+    recipe, root = resolve_recipe(request, confined=False)
+    return recipe, settings_of(root), root
+
+
+def existing(
+    options: argparse.Namespace, *, must_exist: bool = True, use_servers: bool = True
+) -> tuple[Path, Settings]:
+    """Settings of the installation at hand: BURNISH_HOME, or the nearest `.burnish` at or above this folder."""
+    from configs.settings import check_home, nearest_project_root
+
+    root = nearest_project_root(Path.cwd(), must_exist=must_exist)
+    settings = settings_of(root, use_servers=use_servers)
+    if must_exist:
+        check_home(settings)
+    return root, settings
+
+
+def settings_of(root: Path, *, use_servers: bool = True) -> Settings:
+    """Settings of a project, pointing at the servers that `burnish up` started for it, if any run."""
+    from configs.settings import settings_from
+    from tasks.tracking.running_servers import use_running_servers
+
+    home = settings_from(project_root=root).home
+    use_home(home)
+    if use_servers:
+        use_running_servers(home)
+    return settings_from(project_root=root)
+
+
+def prefect_server_of(settings: Settings) -> AbstractContextManager[str]:
+    """The running Prefect server, or a temporary one on the installation's database."""
+    from tasks.storage.postgres_databases import prepare_databases
+    from tasks.tracking.prefect_server import prefect_server
+
+    if settings.prefect_api_url is None:
+        prepare_databases(settings)
+    return prefect_server(settings.home, settings.prefect_api_url, database_url=settings.prefect_database_url)
+
+
+def show_terms(recipe: Recipe) -> None:
+    """Print the licence terms of the recipe's base model, where it has some to show."""
+    from tasks.models.base_models import license_notice
+
+    notice = license_notice(recipe.base)
+    if notice:
+        print(notice, file=sys.stderr)

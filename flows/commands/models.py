@@ -1,0 +1,81 @@
+"""Sub-commands that work on what was trained: show it, ask it, move its aliases by hand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from flows.commands.installation import existing
+from flows.commands.parsing import add_command
+from tasks.tracking.shown_text import printable
+
+
+def add_model_commands(commands: Any) -> None:
+    """Add them to the command line."""
+    promote = add_command(commands, "promote", _promote, "make a model version the champion by hand")
+    promote.add_argument("model", metavar="NAME/VERSION")
+    promote.add_argument("--reason", required=True, help="kept in the history")
+    rollback = add_command(commands, "rollback", _rollback, "make the previous champion the champion again")
+    rollback.add_argument("name")
+    rollback.add_argument("--reason", required=True, help="kept in the history")
+    add_command(commands, "history", _history, "show every move of a model's aliases").add_argument("name")
+    predict = add_command(commands, "predict", _predict, "answer texts with a registered model")
+    predict.add_argument("--model", required=True, metavar="NAME@ALIAS", help="or NAME/VERSION")
+    predict.add_argument("text", nargs="+")
+    show = add_command(commands, "show", _show, "show the latest run of a recipe (default: of any)")
+    show.add_argument("name", nargs="?")
+    show.add_argument("--json", action="store_true", help="for programs")
+
+
+def _promote(options: argparse.Namespace) -> int:
+    from tasks.promotion.by_hand import promote_by_hand
+
+    _, settings = existing(options)
+    print(promote_by_hand(settings, options.model, reason=options.reason))
+    return 0
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    from tasks.promotion.by_hand import rollback_by_hand
+
+    _, settings = existing(options)
+    print(rollback_by_hand(settings, options.name, reason=options.reason))
+    return 0
+
+
+def _history(options: argparse.Namespace) -> int:
+    from tasks.promotion.by_hand import history_lines
+
+    _, settings = existing(options)
+    for line in history_lines(settings, options.name):
+        print(printable(line))
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from configs.errors import DataError
+    from tasks.registry.predicting import predict
+
+    if not all(text.strip() for text in options.text):
+        raise DataError("there is nothing to answer: a text is empty; give one that says something")
+    _, settings = existing(options)
+    for output in predict(settings, options.model, options.text):
+        print(printable(output) if sys.stdout.isatty() else output)
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from tasks.reporting.show import latest_summary
+    from tasks.reporting.terminal_summary import print_summary
+
+    _, settings = existing(options)
+    summary = latest_summary(settings, options.name)
+    if options.json:
+        print(json.dumps(summary.as_json(), indent=1, ensure_ascii=False))
+    else:
+        print_summary(summary, Console())
+    return 0

@@ -1,0 +1,76 @@
+"""Sub-commands for the servers: start, stop and look at them, and make what a team's servers miss."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any
+
+from flows.commands.installation import existing
+from flows.commands.parsing import add_command
+from tasks.tracking.shown_text import printable
+
+
+def add_server_commands(commands: Any) -> None:
+    """Add them to the command line."""
+    text = "start MLflow, Prefect and a worker, with all deployments; a second time it changes nothing"
+    add_command(commands, "up", _up, text)
+    add_command(commands, "down", _down, "stop them; what they run is stopped too and goes on when asked again")
+    add_command(commands, "status", _status, "show whether they run, what they do and what waits for a review")
+    text = "make what a team's servers miss: databases, bucket, MLflow user"
+    add_command(commands, "provision", _provision, text)
+
+
+def _up(options: argparse.Namespace) -> int:
+    from configs.roots import ROOTS
+    from configs.servers import server_settings_from
+    from tasks.servers.services import shared_environment
+
+    root, settings = existing(options, must_exist=False, use_servers=False)
+    servers = server_settings_from()
+    if not servers.is_loopback and not os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
+        print(
+            f"burnish: warning: {servers.host} is reached from other machines, and nobody is asked for a password: "
+            "whoever reaches it can run flows and move models (docs/guides/operate.md)",
+            file=sys.stderr,
+        )
+    # the forms are made in this process: it must see the roots that the worker will see
+    roots = os.environ.get(ROOTS) or str(root)
+    os.environ.update(shared_environment(settings, servers, roots=roots, given=os.environ))
+    from tasks.servers.up import bring_up
+
+    changed = bring_up(settings, servers, environment=os.environ, tell=lambda line: print(line, flush=True))
+    print("changed: " + ", ".join(changed) if changed else "already up; nothing changed")
+    print(f"MLflow   {os.environ['MLFLOW_TRACKING_URI']}")
+    print(f"Prefect  {os.environ['PREFECT_API_URL'].removesuffix('/api')}")
+    return 0
+
+
+def _down(options: argparse.Namespace) -> int:
+    from tasks.servers.down import bring_down
+
+    _, settings = existing(options, must_exist=False, use_servers=False)
+    count = bring_down(settings.home) if settings.home.exists() else 0
+    print(f"stopped, {count} processes ended" if count else "nothing was running")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from configs.servers import server_settings_from
+    from tasks.servers.status import servers_status, status_lines
+
+    _, settings = existing(options, must_exist=False)
+    status = servers_status(settings, server_settings_from())
+    for line in status_lines(status):
+        print(printable(line))
+    return 0 if status.healthy else 1
+
+
+def _provision(options: argparse.Namespace) -> int:
+    from tasks.tracking.provision import provision
+
+    _, settings = existing(options, must_exist=False)
+    for line in provision(settings, os.environ):
+        print(line)
+    return 0

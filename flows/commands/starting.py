@@ -1,0 +1,28 @@
+"""The sub-command that makes a first recipe for a file of records."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from flows.commands.parsing import add_command
+
+
+def add_starting_commands(commands: Any) -> None:
+    """Add it to the command line."""
+    init = add_command(
+        commands, "init", _init, "look at a data file and write a starter recipe with comments beside it"
+    )
+    init.add_argument("data", type=Path, metavar="DATA", help="a CSV, JSONL or Parquet file")
+    init.add_argument("--output", type=Path, metavar="FILE", help="default: the data file's name with .yaml, beside it")
+    init.add_argument("--base", type=Path, metavar="FOLDER", help="the base model, in Hugging Face layout")
+    init.add_argument("--force", action="store_true", help="write over a recipe that is there")
+
+
+def _init(options: argparse.Namespace) -> int:
+    from tasks.data.starter_file import write_starter
+
+    written = write_starter(options.data, output=options.output, base=options.base, force=options.force)
+    print(f"wrote {written}; check its guesses, then: burnish preview --recipe {written}")
+    return 0
