@@ -401,7 +401,7 @@ def _parser() -> argparse.ArgumentParser:
         add_recipe(add(stage, _finetune, f"run a recipe up to the stage {stage!r}"), until=stage)
     retrain = add("retrain", _retrain, "run a recipe again if its data, base model or age says so; else say why not")
     add_recipe(retrain, until=None)
-    retrain.add_argument("--force", action="store_true", help="even though nothing changed; what is equal is reused")
+    retrain.add_argument("--force", action="store_true", help="train anew though nothing changed")
     retrain.add_argument("--reason", type=_reason, default="", help="why you ask; kept with the run")
     watch = add("watch", _watch, "look once whether a recipe's data changed, and tell the Prefect server")
     add_recipe(watch, until=None)

@@ -58,6 +58,8 @@ class RetrainDecision:
     reasons: tuple[str, ...]
     key: str
     """What would be trained: equal keys are trained once, however often a retrain is triggered."""
+    anew: bool = False
+    """Whether what was trained already is trained again, with a fresh seed: for age and by force."""
 
     @property
     def sentence(self) -> str:
@@ -71,12 +73,14 @@ def should_retrain(facts: RetrainFacts, policy: Retraining) -> RetrainDecision:
     A reason to go is data, a base model or a recipe that differs from what the champion (else the newest finished run)
     was trained on, a champion over its age, somebody who asks, or force. Against it stand a training of just the same
     that was finished before, since it would give the same model, and the cool-down. Force goes over both. Age goes
-    over the first, but only once in `max_age_days`.
+    over the first, but only once in `max_age_days`. Both train anew, with a fresh seed, even where nothing changed.
     """
     key = idempotency_key(facts)
     reasons = _reasons_to_go(facts, policy)
     against = _reason_against(facts, policy, reasons)
-    return RetrainDecision(False, (against,), key) if against else RetrainDecision(True, reasons, key)
+    if against:
+        return RetrainDecision(False, (against,), key)
+    return RetrainDecision(True, reasons, key, anew=facts.forced or _is_over_age(facts, policy))
 
 
 def idempotency_key(facts: RetrainFacts) -> str:

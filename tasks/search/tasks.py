@@ -16,6 +16,7 @@ from prefect import task
 from configs.schema import Template
 from tasks.inference.options import Decoding
 from tasks.models.tasks import open_worker, precision_of
+from tasks.search.fresh_seed import choose_fresh_seed, seed_of_study
 from tasks.search.warm_start import resolve_warm_start, warm_start_of
 from tasks.storage.lease import check_lease
 from tasks.storage.shared_directories import (
@@ -60,6 +61,12 @@ def find_warm_start(run: RecipeRun) -> None:
         log.info("  the search begins with the best parameters of %s: %s", found["study"], _shown(found["parameters"]))
 
 
+@task(name="choose a fresh seed")
+def train_anew(run: RecipeRun, key: str) -> None:
+    """Fix a seed on the recipe's run with which its study differs from all earlier ones, though nothing changed."""
+    log.info("  trained anew, with the fresh seed %d", choose_fresh_seed(run, key=key))
+
+
 @task(name="search fine-tunes")
 def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[str, Any]) -> dict[str, Any]:
     """Run the study, or go on with it; the trials are child runs in MLflow."""
@@ -68,8 +75,9 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
     from tasks.search.study_runner import run_study
 
     recipe = run.recipe
+    seed = seed_of_study(run)
     identity = study_identity(
-        recipe.search, recipe.training, seed=recipe.seed, inputs=_study_inputs(run, snapshot, base, template)
+        recipe.search, recipe.training, seed=seed, inputs=_study_inputs(run, snapshot, base, template)
     )
 
     study_name = f"{recipe.name}-{identity[:16]}"
@@ -104,7 +112,7 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
         study_url=run.settings.study_url,
         search=recipe.search,
         training=recipe.training,
-        seed=recipe.seed,
+        seed=seed,
         open_trainer=open_trainer,
         callbacks=_callbacks(run, snapshot, study_name),
         warm_start=warm_start_of(run),
@@ -155,7 +163,7 @@ def _study_inputs(run: RecipeRun, snapshot: str, base: str, template: dict[str, 
         "template": template,
         "metric": evaluation.metric,
         "max_new_tokens": evaluation.max_new_tokens,
-        "seed": run.recipe.seed,
+        "seed": seed_of_study(run),
         "precision": precision_of(run),
         "code": stage_identity("trial", {}, rooms=["tasks.training"], libraries=_LIBRARIES),
     }

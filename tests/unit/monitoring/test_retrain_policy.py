@@ -101,3 +101,19 @@ def test_what_changes_no_model_is_not_part_of_the_recipes_key() -> None:
 
     assert recipe_key(recipe) == recipe_key(same)
     assert recipe_key({**recipe, "seed": 2}) != recipe_key(recipe)
+
+
+@pytest.mark.parametrize(
+    ("changed", "anew"),
+    [
+        (NEW_DATA, False),
+        ({"asked": "drift", "trained_days_ago": None}, False),
+        ({"forced": True}, True),
+        ({"forced": True, **NEW_DATA}, True),
+        ({"champion_age_days": 31.0, "trained_days_ago": 31.0}, True),
+        ({"champion_age_days": 31.0, "trained_days_ago": None}, True),
+        ({}, False),
+    ],
+)
+def test_age_and_force_train_anew_what_is_equal(changed: dict[str, Any], anew: bool) -> None:
+    assert should_retrain(facts(**changed), POLICY).anew is anew
