@@ -83,6 +83,27 @@ def should_retrain(facts: RetrainFacts, policy: Retraining) -> RetrainDecision:
     return RetrainDecision(True, reasons, key, anew=facts.forced or _is_over_age(facts, policy))
 
 
+def should_ask_again(facts: RetrainFacts, policy: Retraining, *, told_hours_ago: float | None) -> bool:
+    """Decide whether a watcher asks for a retrain that is due, so that none is lost.
+
+    It asks where nobody was told, where the last retrain or its cool-down ended after that (so that the telling was
+    skipped, or something is due since), and once in `retry_hours` where nothing came of it. The first training of a
+    recipe is a person's, unless the watcher told of a change before.
+
+    Args:
+        facts: as for `should_retrain`; nobody asks and nothing is forced.
+        policy: the recipe's.
+        told_hours_ago: since the watcher told of a change, or asked; None: never.
+    """
+    if not should_retrain(facts, policy).go:
+        return False
+    if told_hours_ago is None:
+        return facts.reference is not None
+    if facts.retrained_hours_ago is not None and told_hours_ago > facts.retrained_hours_ago - policy.cool_down_hours:
+        return True
+    return told_hours_ago >= policy.retry_hours
+
+
 def idempotency_key(facts: RetrainFacts) -> str:
     """Hash of data, base model and recipe."""
     return training_key_of(source=facts.source, base=facts.base, recipe=facts.recipe)
