@@ -60,7 +60,7 @@ class RetrainRequest(RecipeRequest):
     """Run a recipe again if there is a reason to."""
 
     force: bool = False
-    """Retrain even though nothing changed, it was trained already, or it cools down. What is equal is reused."""
+    """Train anew, with a fresh seed, even though nothing changed, it was trained already, or it cools down."""
     reason: str = Field(default="", max_length=1000)
     """Why; kept with the run. Asking with a reason is a reason to retrain what was not trained yet."""
     source: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")

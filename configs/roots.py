@@ -16,6 +16,10 @@ from configs.schema import FileSource, FolderBase, Recipe
 ROOTS = "BURNISH_ROOTS"
 """Environment variable: folders, joined by the system's path separator. Burnish's own recipes always count."""
 
+CHANGEABLE = ("base", "description", "evaluation.batch_tokens", "retraining", "search", "seed", "training")
+"""What may be overridden through Prefect: how a model is made. What it is measured on and by stands in the file, or a
+form could earn an alias with its own test records, rivals, gates or prices, or under another model's name."""
+
 
 def configured_roots(environment: Mapping[str, str] | None = None) -> tuple[Path, ...]:
     """Return the folders below which recipes, data and models may be named, the shipped recipes' folder first."""
@@ -52,7 +56,8 @@ def resolve_recipe(request: RecipeRequest, *, confined: bool) -> tuple[Recipe, P
         confined: the request came through Prefect, so it may reach nothing outside the configured roots.
 
     Raises:
-        RecipeError: no such recipe, values that aren't allowed, or a path outside the roots.
+        RecipeError: no such recipe, values that aren't allowed, a path outside the roots, or an override of what a
+            model is measured on or by.
     """
     roots = configured_roots()
     known = _recipes(roots)
@@ -69,6 +74,7 @@ def resolve_recipe(request: RecipeRequest, *, confined: bool) -> tuple[Recipe, P
     root = project_root_of(path)
     if confined:
         _check_confined(recipe, project_root=root, roots=roots)
+        _check_changeable(request.overrides, path)
     return with_chat_templates(with_schema_read(recipe, root), project_root=root), root
 
 
@@ -107,3 +113,13 @@ def _check_confined(recipe: Recipe, *, project_root: Path, roots: Sequence[Path]
                 f"{key} is outside the configured roots, got {value}; allowed below {', '.join(map(str, roots))}; "
                 f"{ROOTS} adds folders"
             )
+
+
+def _check_changeable(overrides: Sequence[str], path: Path) -> None:
+    keys = [override.partition("=")[0] for override in overrides]
+    refused = [key for key in keys if not any(key == part or key.startswith(f"{part}.") for part in CHANGEABLE)]
+    if refused:
+        raise RecipeError(
+            f"{', '.join(refused)}: not changed through Prefect, since the model is judged by it; allowed there: "
+            f"{', '.join(CHANGEABLE)}; write it into {path.name}, or run the recipe from the command line"
+        )

@@ -534,6 +534,8 @@ class Retraining(Section):
     """Days after which a champion is trained again though nothing changed, once in so many days; None: never."""
     cool_down_hours: float = Field(default=1.0, ge=0)
     """Hours after the end of a retrain in which no other one begins, unless it is forced."""
+    retry_hours: float = Field(default=6.0, gt=0)
+    """Hours after which `watch` asks again for a retrain that is due and did not come about: it failed, say."""
     warm_start: bool = True
     """Begin the search with the best parameters of the recipe's newest earlier study, then its own values."""
     settle_seconds: float = Field(default=2.0, ge=0, le=60)

@@ -15,7 +15,7 @@ from flows.finetune import conclude, recipe_at_work, recipe_held, run_stages
 from tasks.monitoring.retrain_policy import RetrainDecision
 from tasks.monitoring.tasks import begin_retrain, compare_data, compare_slices, decide_retrain
 from tasks.reporting.summary import RunSummary
-from tasks.search.tasks import find_warm_start
+from tasks.search.tasks import find_warm_start, train_anew
 from tasks.tracking.prefect_turns import came_through_prefect
 from tasks.tracking.stage_ledger import StageRecord
 from tasks.tracking.tasks import read_recipe
@@ -52,6 +52,8 @@ def _train_again(
 ) -> tuple[Sequence[StageRecord], RunSummary]:
     with recipe_at_work(recipe, project_root) as (run, base):
         begin_retrain(run, decision)
+        if decision.anew:
+            train_anew(run, decision.key)
         if recipe.retraining.warm_start:
             find_warm_start(run)
         stages = run_stages(run, base, after={"validate": lambda checked: compare_data(run, checked)})

@@ -25,7 +25,7 @@ def add_recipe_commands(commands: Any) -> None:
     text = "run a recipe again if its data, base model or age says so; else say why not"
     retrain = add_command(commands, "retrain", _retrain, text)
     add_recipe(retrain)
-    retrain.add_argument("--force", action="store_true", help="even though nothing changed; what is equal is reused")
+    retrain.add_argument("--force", action="store_true", help="train anew though nothing changed")
     retrain.add_argument("--reason", type=reason, default="", help="why you ask; kept with the run")
     text = "look once whether a recipe's data changed, and tell the Prefect server"
     add_recipe(add_command(commands, "watch", _watch, text))

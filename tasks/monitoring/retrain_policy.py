@@ -58,6 +58,8 @@ class RetrainDecision:
     reasons: tuple[str, ...]
     key: str
     """What would be trained: equal keys are trained once, however often a retrain is triggered."""
+    anew: bool = False
+    """Whether what was trained already is trained again, with a fresh seed: for age and by force."""
 
     @property
     def sentence(self) -> str:
@@ -71,12 +73,35 @@ def should_retrain(facts: RetrainFacts, policy: Retraining) -> RetrainDecision:
     A reason to go is data, a base model or a recipe that differs from what the champion (else the newest finished run)
     was trained on, a champion over its age, somebody who asks, or force. Against it stand a training of just the same
     that was finished before, since it would give the same model, and the cool-down. Force goes over both. Age goes
-    over the first, but only once in `max_age_days`.
+    over the first, but only once in `max_age_days`. Both train anew, with a fresh seed, even where nothing changed.
     """
     key = idempotency_key(facts)
     reasons = _reasons_to_go(facts, policy)
     against = _reason_against(facts, policy, reasons)
-    return RetrainDecision(False, (against,), key) if against else RetrainDecision(True, reasons, key)
+    if against:
+        return RetrainDecision(False, (against,), key)
+    return RetrainDecision(True, reasons, key, anew=facts.forced or _is_over_age(facts, policy))
+
+
+def should_ask_again(facts: RetrainFacts, policy: Retraining, *, told_hours_ago: float | None) -> bool:
+    """Decide whether a watcher asks for a retrain that is due, so that none is lost.
+
+    It asks where nobody was told, where the last retrain or its cool-down ended after that (so that the telling was
+    skipped, or something is due since), and once in `retry_hours` where nothing came of it. The first training of a
+    recipe is a person's, unless the watcher told of a change before.
+
+    Args:
+        facts: as for `should_retrain`; nobody asks and nothing is forced.
+        policy: the recipe's.
+        told_hours_ago: since the watcher told of a change, or asked; None: never.
+    """
+    if not should_retrain(facts, policy).go:
+        return False
+    if told_hours_ago is None:
+        return facts.reference is not None
+    if facts.retrained_hours_ago is not None and told_hours_ago > facts.retrained_hours_ago - policy.cool_down_hours:
+        return True
+    return told_hours_ago >= policy.retry_hours
 
 
 def idempotency_key(facts: RetrainFacts) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -28,16 +29,45 @@ class Sighting:
     """Of the source."""
     changes: int
     """Changes seen since the first look; numbers the events."""
+    requests: int = 0
+    """Retrains asked for since the first look; numbers those events."""
+    told_at: str | None = None
+    """When a change was last told or a retrain asked for, in ISO 8601."""
+
+    def told(self, now: datetime, *, requests: int) -> Sighting:
+        """The same after somebody was told."""
+        return replace(self, requests=requests, told_at=now.isoformat())
+
+    def told_hours_ago(self, now: datetime) -> float | None:
+        """Hours since somebody was told; None: never."""
+        return None if self.told_at is None else (now - datetime.fromisoformat(self.told_at)).total_seconds() / 3600
+
+
+LookOutcome = Literal["first look", "unchanged", "changed"]
 
 
 @dataclass(frozen=True)
 class Look:
     """One look at the source."""
 
-    outcome: Literal["first look", "unchanged", "changed"]
+    outcome: LookOutcome
     seen: Sighting
     before: str | None
     """Digest at the last look; None at the first."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a look led to."""
+
+    outcome: LookOutcome
+    due: str
+    """Why a retrain was asked for that is due though nobody does it; empty where none was."""
+
+    @property
+    def sentence(self) -> str:
+        """Both in one line."""
+        return self.outcome + (f", but a retrain is due and was asked for: {self.due}" if self.due else "")
 
 
 def look_at_source(
@@ -58,13 +88,13 @@ def look_at_source(
         return Look("first look", Sighting(digest, 0), None)
     if digest == last.digest:
         return Look("unchanged", last, last.digest)
-    return Look("changed", Sighting(digest, last.changes + 1), last.digest)
+    return Look("changed", replace(last, digest=digest, changes=last.changes + 1), last.digest)
 
 
-def remember(look: Look, recipe: Recipe, settings: Settings) -> None:
+def remember(seen: Sighting, recipe: Recipe, settings: Settings) -> None:
     """Keep what a look saw, once the world has heard of it: a kill before repeats the look and the same event."""
     reach("watch:before-remember")
-    write_json(settings.watched / f"{recipe.name}.json", asdict(look.seen))
+    write_json(settings.watched / f"{recipe.name}.json", asdict(seen))
 
 
 def _wait_until_settled(recipe: Recipe, project_root: Path, pause: Callable[[float], None]) -> None:

@@ -18,11 +18,14 @@ from configs.errors import ServerError
 from configs.requests import NotifyRequest, RetrainRequest, WatchRequest
 from configs.roots import recipe_reference
 from configs.schema import Recipe
-from configs.settings import settings_from
-from tasks.monitoring.retrain_policy import RetrainDecision, recipe_key, should_retrain
+from configs.settings import Settings, settings_from
+from tasks.monitoring.retrain_policy import RetrainDecision, recipe_key, should_ask_again, should_retrain
+from tasks.monitoring.source_watch import Watched, look_at_source, remember
 from tasks.storage.faults import reach
+from tasks.storage.lease import is_held
+from tasks.storage.locks import locks_of
 from tasks.tracking.prefect_artifacts import artifact_key
-from tasks.tracking.prefect_events import DATA_CHANGED, emit_recipe_event
+from tasks.tracking.prefect_events import DATA_CHANGED, RETRAIN_REQUESTED, emit_recipe_event
 from tasks.tracking.recipe_run import RecipeRun, tracker_at
 from tasks.tracking.stage_ledger import StageRecord
 
@@ -146,35 +149,58 @@ def remember_trained(run: RecipeRun, base: str, stages: Sequence[StageRecord]) -
 
 
 @task(name="look at the source")
-def look_and_tell(recipe: Recipe, project_root: Path, request: WatchRequest) -> str:
+def look_and_tell(recipe: Recipe, project_root: Path, request: WatchRequest) -> Watched:
     """Compare the source with the last look, tell Prefect of a change, and only then remember it.
+
+    Where nothing changed, a retrain that is due though nobody does it is asked for.
 
     Raises:
         DataError: the source can't be read.
-        ServerError: it changed, and no Prefect server took the event.
+        ServerError: no Prefect server took the event.
     """
-    from tasks.monitoring.source_watch import look_at_source, remember
-
     settings = settings_from(project_root=project_root)
     look = look_at_source(recipe, settings, project_root=project_root)
+    seen, now, due = look.seen, datetime.now(UTC), ""
+    told = {"recipe": recipe_reference(request.recipe), "overrides": list(request.overrides)}
     if look.outcome == "changed":
-        payload = {
-            "recipe": recipe_reference(request.recipe),
-            "overrides": list(request.overrides),
-            "source": look.seen.digest,
-            "before": look.before,
-            "change": look.seen.changes,
-        }
-        occasion = f"{look.seen.changes}\0{look.before}\0{look.seen.digest}"
-        if emit_recipe_event(DATA_CHANGED, recipe.name, occasion=occasion, payload=payload) is None:
-            raise ServerError(
-                f"the data of {recipe.name!r} changed, but no Prefect server took the event; start one or correct "
-                "PREFECT_API_URL: the next look tells it again"
-            )
-    if look.outcome != "unchanged":
-        remember(look, recipe, settings)
-    log.info("source of %s: %s", recipe.name, look.outcome)
-    return look.outcome
+        what = {"source": seen.digest, "before": look.before, "change": seen.changes}
+        occasion = f"{seen.changes}\0{look.before}\0{seen.digest}"
+        _tell(DATA_CHANGED, recipe, occasion=occasion, payload={**told, **what})
+        remember(seen.told(now, requests=seen.requests), recipe, settings)
+    elif look.outcome == "first look":
+        remember(seen, recipe, settings)
+    elif due := _overdue(recipe, settings, project_root, told_hours_ago=seen.told_hours_ago(now), now=now):
+        number = seen.requests + 1
+        _tell(RETRAIN_REQUESTED, recipe, occasion=f"due {number}", payload={**told, "reason": f"it is due: {due}"})
+        remember(seen.told(now, requests=number), recipe, settings)
+    watched = Watched(look.outcome, due)
+    log.info("source of %s: %s", recipe.name, watched.sentence)
+    return watched
+
+
+def _overdue(
+    recipe: Recipe, settings: Settings, project_root: Path, *, told_hours_ago: float | None, now: datetime
+) -> str:
+    """Why a retrain is to be asked for; nothing where none is due, or somebody works on the recipe."""
+    from tasks.monitoring.retrain_facts import gather_facts
+
+    nobody_asks = RetrainRequest(recipe=recipe.name)
+    facts = gather_facts(
+        tracker_at(settings), recipe, settings, project_root=project_root, request=nobody_asks, now=now
+    )
+    if not should_ask_again(facts, recipe.retraining, told_hours_ago=told_hours_ago):
+        return ""
+    if is_held(locks_of(settings), recipe.name):  # last, since to look is to hold it for a moment
+        return ""
+    return should_retrain(facts, recipe.retraining).sentence
+
+
+def _tell(event: str, recipe: Recipe, *, occasion: str, payload: dict[str, Any]) -> None:
+    if emit_recipe_event(event, recipe.name, occasion=occasion, payload=payload) is None:
+        raise ServerError(
+            f"no Prefect server took the event {event} of {recipe.name!r}; start one or correct PREFECT_API_URL: the "
+            "next look tells it again"
+        )
 
 
 @task(name="tell the webhook", retries=2, retry_delay_seconds=5)

@@ -5,23 +5,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tasks.registry.history import Move, history, record_announcement
 from tasks.tracking.prefect_events import MODEL_PROMOTED, MODEL_REJECTED, emit_model_event
 
 if TYPE_CHECKING:
-    from tasks.registry.history import Move
+    from tasks.tracking.mlflow_runs import Tracker
 
 
-def announce_move(name: str, move: Move) -> None:
-    """Emit what a recorded move made champion or challenger; a move told twice is one event.
+def announce_moves(tracker: Tracker, name: str) -> list[Move]:
+    """Announce every move that is done and of which nobody heard, whoever made or noticed it; return those.
+
+    Without a server that takes them, they wait for whoever looks next. A move told twice is one event.
 
     Args:
+        tracker: the door to MLflow.
         name: registered model.
-        move: from its history.
     """
+    announced = []
+    for move in history(tracker, name):
+        if move.state != "done" or move.announced:
+            continue
+        if not _announce(name, move):
+            break
+        record_announcement(tracker, name, move=move)
+        announced.append(move)
+    return announced
+
+
+def _announce(name: str, move: Move) -> bool:
+    """Emit what a recorded move made champion or challenger; False where no server took it."""
+    taken = True
     for change in move.changes:
         if change.alias in ("champion", "challenger") and change.after is not None:
-            payload = {"version": change.after, "alias": change.alias, "before": change.before, "kind": move.kind}
-            emit_model_event(MODEL_PROMOTED, name, occasion=f"{change.alias} {move.number} {move.at}", payload=payload)
+            what = {"version": change.after, "alias": change.alias, "before": change.before}
+            payload = {**what, "kind": move.kind, "at": move.at}
+            occasion = f"{change.alias} {move.number} {move.at}"
+            taken = taken and emit_model_event(MODEL_PROMOTED, name, occasion=occasion, payload=payload) is not None
+    return taken
 
 
 def announce_rejection(name: str, version: str, *, decision: str, champion: str | None, gates: Sequence[str]) -> None:

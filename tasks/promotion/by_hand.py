@@ -6,7 +6,7 @@ import getpass
 
 from configs.errors import RegistryError
 from configs.settings import Settings
-from tasks.promotion.announcements import announce_move
+from tasks.promotion.announcements import announce_moves
 from tasks.tracking.recipe_run import tracker_at
 
 
@@ -41,7 +41,7 @@ def promote_by_hand(settings: Settings, reference: str, *, reason: str, actor: s
         actor=actor or getpass.getuser(), reason=reason,
     )  # fmt: skip
     assert move is not None  # a person's move is always made
-    announce_move(version.name, move)
+    announce_moves(tracker, version.name)
     if version.tags.get(DECISION, CLEARED) == CLEARED:
         return move.sentence()
     return f"{move.sentence()}\nIt had been refused: {version.tags.get('burnish.reasons', 'no reasons on record')}"
@@ -66,28 +66,30 @@ def rollback_by_hand(settings: Settings, name: str, *, reason: str, actor: str |
     tracker = tracker_at(settings)
     require_model(tracker, name)
     move = rollback(tracker, name, actor=actor or getpass.getuser(), reason=reason)
-    announce_move(name, move)
+    announce_moves(tracker, name)
     return move.sentence()
 
 
 def notice_moves(settings: Settings) -> list[str]:
-    """Put on record, and announce, what was moved in MLflow's own UI, for every model of Burnish, in sentences."""
+    """Put on record what was moved in MLflow's own UI, for every model of Burnish; return it in sentences.
+
+    Announces that, and every other move of which nobody heard: one whose command was killed, or found no server.
+    """
     from tasks.promotion.alias_moves import notice_moves_by_hand
     from tasks.registry.mlflow_versions import own_models
     from tasks.tracking.ownership import NotOurs
 
     tracker = tracker_at(settings)
-    moves = {}
+    sentences = []
     for name in own_models(tracker):
         try:
             move = notice_moves_by_hand(tracker, name)
         except NotOurs:
             continue  # whose it is takes note
         if move is not None:
-            moves[name] = move
-    for name, move in moves.items():
-        announce_move(name, move)
-    return [f"{name}: {move.sentence()}" for name, move in moves.items()]
+            sentences.append(f"{name}: {move.sentence()}")
+        announce_moves(tracker, name)
+    return sentences
 
 
 def history_lines(settings: Settings, name: str) -> list[str]:
@@ -102,6 +104,7 @@ def history_lines(settings: Settings, name: str) -> list[str]:
     tracker = tracker_at(settings)
     require_model(tracker, name)
     moves = alias_history(tracker, name)
+    announce_moves(tracker, name)
     return [move.sentence() for move in moves] or [f"no alias of {name} was moved yet"]
 
 

@@ -17,8 +17,9 @@ from configs.requests import PromoteRequest, RollbackRequest
 from configs.settings import settings_from
 from tasks.inference.answers import select_records
 from tasks.models.tasks import open_worker
-from tasks.promotion.announcements import announce_move, announce_rejection
+from tasks.promotion.announcements import announce_moves, announce_rejection
 from tasks.registry.incumbent import COMPARED_WITH
+from tasks.storage.faults import reach
 from tasks.storage.lease import check_lease
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.mlflow_pages import run_page
@@ -27,8 +28,10 @@ from tasks.tracking.shown_text import escaped
 from tasks.tracking.stage_ledger import StageRecord
 
 if TYPE_CHECKING:
+    from tasks.evaluation.scorecards import Scorecard
+    from tasks.evaluation.slices import EvaluationRows
+    from tasks.evaluation.verdict import Verdict
     from tasks.promotion.gates import Decision
-    from tasks.registry.history import Move
 
 log = logging.getLogger("burnish")
 
@@ -145,64 +148,84 @@ def promote_identity(run: RecipeRun, checked: StageRecord, scores: StageRecord, 
 @task(name="decide and move the alias")
 def decide_and_move(run: RecipeRun, checked: StageRecord, scores: StageRecord, version: StageRecord) -> dict[str, Any]:
     """Reach the verdict and the decision; move the alias if every gate is cleared; tag the version with both."""
-    from tasks.data.snapshots import read_snapshot
     from tasks.evaluation.comparison import compare
-    from tasks.evaluation.scorecards import scorecard_from_json
-    from tasks.evaluation.slices import evaluation_rows
     from tasks.evaluation.verdict import decide_verdict, verdict_confidence
-    from tasks.promotion.alias_moves import CHAMPION, alias_history, veto_of
-    from tasks.promotion.gates import should_promote
-    from tasks.registry.mlflow_versions import aliases_of
 
-    recipe = run.recipe
-    data = read_snapshot(run.settings.snapshots, checked.outputs["snapshot"])
-    records = select_records(data.split("test"), None)
-    rows = evaluation_rows(records, slice_by=recipe.evaluation.slice_by, labels=data.labels)
-    cards = [scorecard_from_json(json.dumps(values)) for values in scores.outputs["scorecards"]]
-    candidate = next(card for card in cards if card.kind == "candidate")
-    champion = next((card for card in cards if card.kind == "champion"), None)
-    cheaper = [card for card in cards if card.kind in ("classical", "prompt")]
-    look = int(scores.outputs["look"])
+    recipe, contest = run.recipe, _contest(run, checked, scores)
     verdict = decide_verdict(
-        candidate, cheaper,
-        rows=rows, promotion=recipe.promotion, economics=recipe.economics, confidence=recipe.evaluation.confidence,
-        look=look,
+        contest.candidate, contest.cheaper,
+        rows=contest.rows, promotion=recipe.promotion, economics=recipe.economics,
+        confidence=recipe.evaluation.confidence, look=contest.look,
     )  # fmt: skip
     number = str(version.outputs["version"])
-    moves = alias_history(run.tracker, recipe.name)
-    decision = should_promote(
-        candidate, cheaper, champion,
-        champion_version=scores.outputs["champion_version"], rows=rows, verdict=verdict, policy=recipe.promotion,
-        look=look,
-        parity_passed=bool(version.outputs["parity"]["passed"]), parity_reason=version.outputs["parity"]["sentence"],
-        veto=veto_of(moves, recipe.name, version=number, alias=recipe.promotion.alias),
-        currency=recipe.economics.currency,
-    )  # fmt: skip
-    if not decision.promote and aliases_of(run.tracker, recipe.name).get(CHAMPION) == number:
-        decision = dataclasses.replace(decision, reasons=(*decision.reasons, _STAYS.format(name=recipe.name)))
-    identity = promote_identity.fn(run, checked, scores, version)
-    _tag(run, number, decision, verdict=verdict.sentence)
-    if decision.promote:
-        check_lease(recipe.name)
-        move = _move(run, number, decision, identity)
-        if move is not None:
-            announce_move(recipe.name, move)
-    else:
-        announce_rejection(
-            recipe.name, number,
-            decision=f"{run.run_id} {identity}", champion=decision.champion_version,
-            gates=[gate.name for gate in decision.gates if not gate.passed],
-        )  # fmt: skip
+    decision = _decide(run, contest, verdict, version)
+    _carry_out(run, number, decision, identity=promote_identity.fn(run, checked, scores, version), verdict=verdict)
     log.info("  verdict: %s", verdict.kind.replace("_", " "))  # the summary says it in full
-    others = [*cheaper, *([champion] if champion else [])]
-    level = verdict_confidence(recipe.promotion, confidence=recipe.evaluation.confidence, look=look)
-    gains = {card.name: compare(candidate, card, rows=rows, confidence=level) for card in others}
+    level = verdict_confidence(recipe.promotion, confidence=recipe.evaluation.confidence, look=contest.look)
+    gains = {
+        card.name: compare(contest.candidate, card, rows=contest.rows, confidence=level) for card in contest.others
+    }
     return {
         "verdict": dataclasses.asdict(verdict),
         "decision": dataclasses.asdict(decision),
         "comparisons": [{"option": name, **dataclasses.asdict(gain)} for name, gain in gains.items()],
         "version": number,
     }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Contest:
+    """Who is compared with whom, and on what."""
+
+    candidate: Scorecard
+    cheaper: Sequence[Scorecard]
+    champion: Scorecard | None
+    champion_version: str | None
+    rows: EvaluationRows
+    look: int
+
+    @property
+    def others(self) -> list[Scorecard]:
+        """All but the candidate."""
+        return [*self.cheaper, *([self.champion] if self.champion else [])]
+
+
+def _contest(run: RecipeRun, checked: StageRecord, scores: StageRecord) -> _Contest:
+    from tasks.data.snapshots import read_snapshot
+    from tasks.evaluation.scorecards import scorecard_from_json
+    from tasks.evaluation.slices import evaluation_rows
+
+    data = read_snapshot(run.settings.snapshots, checked.outputs["snapshot"])
+    records = select_records(data.split("test"), None)
+    cards = [scorecard_from_json(json.dumps(values)) for values in scores.outputs["scorecards"]]
+    return _Contest(
+        candidate=next(card for card in cards if card.kind == "candidate"),
+        cheaper=[card for card in cards if card.kind in ("classical", "prompt")],
+        champion=next((card for card in cards if card.kind == "champion"), None),
+        champion_version=scores.outputs["champion_version"],
+        rows=evaluation_rows(records, slice_by=run.recipe.evaluation.slice_by, labels=data.labels),
+        look=int(scores.outputs["look"]),
+    )
+
+
+def _decide(run: RecipeRun, contest: _Contest, verdict: Verdict, version: StageRecord) -> Decision:
+    """Put the contest before the gates, with what registry and parity check say of the version."""
+    from tasks.promotion.alias_moves import CHAMPION, alias_history, veto_of
+    from tasks.promotion.gates import should_promote
+    from tasks.registry.mlflow_versions import aliases_of
+
+    recipe, number, parity = run.recipe, str(version.outputs["version"]), version.outputs["parity"]
+    moves = alias_history(run.tracker, recipe.name)
+    decision = should_promote(
+        contest.candidate, contest.cheaper, contest.champion,
+        champion_version=contest.champion_version, rows=contest.rows, verdict=verdict, policy=recipe.promotion,
+        look=contest.look, parity_passed=bool(parity["passed"]), parity_reason=parity["sentence"],
+        veto=veto_of(moves, recipe.name, version=number, alias=recipe.promotion.alias),
+        currency=recipe.economics.currency,
+    )  # fmt: skip
+    if not decision.promote and aliases_of(run.tracker, recipe.name).get(CHAMPION) == number:
+        return dataclasses.replace(decision, reasons=(*decision.reasons, _STAYS.format(name=recipe.name)))
+    return decision
 
 
 def _actor() -> str:
@@ -213,6 +236,26 @@ def _actor() -> str:
 def _told(sentence: str) -> str:
     log.info("%s", sentence)
     return sentence
+
+
+def _carry_out(run: RecipeRun, version: str, decision: Decision, *, identity: str, verdict: Verdict) -> None:
+    """Move the alias, then tag: a decision that is void by now leaves no version that looks as if it had cleared.
+
+    A kill in between loses nothing: the recorded move says that the gates were cleared, and the same command, which
+    finds its move, tags.
+    """
+    if decision.promote:
+        check_lease(run.recipe.name)
+        _move(run, version, decision, identity)
+    _tag(run, version, decision, verdict=verdict.sentence)
+    if decision.promote:
+        announce_moves(run.tracker, run.recipe.name)
+        return
+    announce_rejection(
+        run.recipe.name, version,
+        decision=f"{run.run_id} {identity}", champion=decision.champion_version,
+        gates=[gate.name for gate in decision.gates if not gate.passed],
+    )  # fmt: skip
 
 
 def _tag(run: RecipeRun, version: str, decision: Decision, *, verdict: str) -> None:
@@ -233,11 +276,11 @@ def _tag(run: RecipeRun, version: str, decision: Decision, *, verdict: str) -> N
     describe_version(run.tracker, run.recipe.name, version=version, text=text)
 
 
-def _move(run: RecipeRun, version: str, decision: Decision, identity: str) -> Move | None:
+def _move(run: RecipeRun, version: str, decision: Decision, identity: str) -> None:
     from tasks.promotion.alias_moves import move_alias
 
     assert decision.alias is not None
-    return move_alias(
+    move_alias(
         run.tracker,
         run.recipe.name,
         alias=decision.alias,
@@ -247,3 +290,4 @@ def _move(run: RecipeRun, version: str, decision: Decision, identity: str) -> Mo
         reason="cleared every gate",
         decision=identity,
     )
+    reach("promote:moved")

@@ -46,6 +46,8 @@ class Move:
     at: str
     """When it was begun (by hand: seen), in ISO 8601."""
     state: MoveState
+    announced: bool = False
+    """Whether a Prefect server took its events."""
 
     def sentence(self) -> str:
         """Say the move in one line for a person."""
@@ -82,6 +84,12 @@ def record_outcome(tracker: Tracker, name: str, *, move: Move, state: Literal["d
     _write(tracker, name, ended)
     reach("move:after-outcome")
     return ended
+
+
+def record_announcement(tracker: Tracker, name: str, *, move: Move) -> None:
+    """Write down that the world heard of a move that is done, so that nobody announces it again."""
+    reach("move:before-announced")
+    _write(tracker, name, dataclasses.replace(move, announced=True))
 
 
 def history(tracker: Tracker, name: str) -> list[Move]:
@@ -143,7 +151,8 @@ def _write(tracker: Tracker, name: str, move: Move) -> None:
 def _read(name: str, key: str, value: str) -> Move:
     try:
         content = json.loads(value)
-        return Move(**{**content, "changes": tuple(AliasChange(**change) for change in content["changes"])})
+        kept = {"announced": True, **content}  # moves were recorded before announcements were: those are old news
+        return Move(**{**kept, "changes": tuple(AliasChange(**change) for change in content["changes"])})
     except (ValueError, KeyError, TypeError) as error:
         raise RegistryError(
             f"the tag {key!r} of model {name!r} is not a move that Burnish recorded ({error}); "

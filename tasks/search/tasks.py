@@ -17,6 +17,7 @@ from tasks.inference.options import Decoding
 from tasks.metrics.metric_identity import metric_identity
 from tasks.models.tasks import open_worker, precision_of
 from tasks.search.budget import affordable_seconds
+from tasks.search.fresh_seed import choose_fresh_seed, seed_of_study
 from tasks.search.space import shown_parameters
 from tasks.search.warm_start import resolve_warm_start, warm_start_of
 from tasks.storage.shared_directories import (
@@ -61,6 +62,12 @@ def find_warm_start(run: RecipeRun) -> None:
         log.info("  the search begins with the best parameters of %s: %s", found["study"], parameters)
 
 
+@task(name="choose a fresh seed")
+def train_anew(run: RecipeRun, key: str) -> None:
+    """Fix a seed on the recipe's run with which its study differs from all earlier ones, though nothing changed."""
+    log.info("  trained anew, with the fresh seed %d", choose_fresh_seed(run, key=key))
+
+
 @task(name="search fine-tunes")
 def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[str, Any]) -> dict[str, Any]:
     """Run the study, or go on with it; the trials are child runs in MLflow."""
@@ -70,8 +77,9 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
     from tasks.search.trial_runs import TrialRuns
 
     recipe = run.recipe
+    seed = seed_of_study(run)
     identity = study_identity(
-        recipe.search, recipe.training, seed=recipe.seed, inputs=_study_inputs(run, snapshot, base, template)
+        recipe.search, recipe.training, seed=seed, inputs=_study_inputs(run, snapshot, base, template)
     )
 
     study_name = f"{recipe.name}-{identity[:16]}"
@@ -106,7 +114,7 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
         study_url=run.settings.study_url,
         search=recipe.search,
         training=recipe.training,
-        seed=recipe.seed,
+        seed=seed,
         open_trainer=open_trainer,
         callbacks=TrialRuns(run, snapshot, study_name).callbacks(),
         warm_start=warm_start_of(run),
@@ -164,7 +172,7 @@ def _study_inputs(run: RecipeRun, snapshot: str, base: str, template: dict[str, 
         "template": template,
         "metric": metric_identity(evaluation.metric, run.recipe.json_schema),
         "max_new_tokens": evaluation.max_new_tokens,
-        "seed": run.recipe.seed,
+        "seed": seed_of_study(run),
         "precision": precision_of(run),
         "code": stage_identity("trial", {}, rooms=["tasks.training"], libraries=_LIBRARIES),
     }

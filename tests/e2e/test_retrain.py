@@ -183,6 +183,32 @@ def test_a_new_base_model_is_compared_with_the_champion_on_its_own_base(storm: S
     assert {row[0] for row in slices["data"]} >= {"label billing", "channel email"}
 
 
+@pytest.mark.slow
+def test_a_champion_over_its_age_is_really_trained_again_and_once_though_nothing_changed(
+    storm: Storm, tmp_path: Path
+) -> None:
+    installation = storm.installation.copy_to(tmp_path / "home")
+    assert installation.burnish("promote", "smoke/2", "--reason", "field trial").returncode == 0
+    aged = (*OTHER_DATA, "retraining.max_age_days=0.00001", "retraining.cool_down_hours=0")
+
+    killed = installation.burnish(*aged, BURNISH_KILL_AT="retrain:remembered")
+    done = installation.burnish(*aged)
+
+    assert killed.returncode == -9, killed.stderr
+    assert done.returncode == 0, done.stderr
+    (run, old_run) = retrained_runs(installation)
+    assert run.info.status == "FINISHED"
+    assert "the champion is" in run.data.tags["burnish.retrain.reasons"]
+    reused = {stage["name"]: stage["reused"] for stage in artifact(installation, run, "summary.json")["stages"]}
+    assert reused["baseline"] and not reused["search"]
+    earlier, later = (artifact(installation, each, "stages/search.json")["outputs"] for each in (old_run, run))
+    assert later["candidate"] != earlier["candidate"]
+    study = {"burnish.study": later["study"]["study_name"], "burnish.kind": "trial"}
+    tracker = tracker_of(installation)
+    assert len(tracker.runs(tracker.experiment("smoke"), tags=study)) == 1
+    assert artifact(installation, run, "summary.json")["model"]["version"] == "3"
+
+
 def test_records_that_were_cleaned_away_are_told_and_the_retrain_goes_on(
     storm: Storm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,68 @@ def test_what_comes_through_prefect_reads_no_data_or_model_outside(root: Path, o
         resolve_recipe(RecipeRequest(recipe="tickets", overrides=(override,)), confined=True)
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "name=icd10",
+        "promotion.alpha=0.49",
+        "promotion.max_slice_loss=1",
+        "promotion.parity_tolerance=1e6",
+        "promotion={min_gain: 0}",
+        "economics.value_per_correct_answer=9",
+        "evaluation.metric=token_f1",
+        "evaluation.slice_by=[]",
+        "evaluation={confidence: 0.6}",
+        "evaluation.batch_tokens_of_another_kind=1",
+        "data.split.salt=lucky",
+        "data.split={test_fraction: 0.01}",
+        "data.max_test_records=20",
+        "data.source.path=easy.jsonl",
+        "data={source: {kind: file, path: easy.jsonl}}",
+        "data.columns.completion=prompt",
+        "data.group_by=prompt",
+        "baseline.classical=false",
+        "baseline.shots=[]",
+        "template.prompt=x",
+        "validation.overrides={test_records_in_train: off}",
+    ],
+)
+@pytest.mark.usefixtures("root")
+def test_what_comes_through_prefect_is_judged_by_the_recipes_own_measure(override: str) -> None:
+    request = RecipeRequest(recipe="tickets", overrides=("training.epochs=2", override))
+
+    with pytest.raises(RecipeError) as refused:
+        resolve_recipe(request, confined=True)
+
+    if "another_kind" not in override:  # that is no key at all
+        key = override.partition("=")[0]
+        assert str(refused.value).startswith(f"{key}: not changed through Prefect, since the model is judged by it")
+        assert "write it into tickets.yaml" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "training.epochs=2",
+        "search.trials=3",
+        "search={trials: 3}",
+        "seed=5",
+        "base.seed=1",
+        "evaluation.batch_tokens=4096",
+        "retraining.cool_down_hours=0",
+    ],
+)
+@pytest.mark.usefixtures("root")
+def test_what_comes_through_prefect_may_change_how_a_model_is_made(override: str) -> None:
+    resolve_recipe(RecipeRequest(recipe="tickets", overrides=(override,)), confined=True)
+
+
+def test_the_command_line_changes_whatever_it_likes(root: Path) -> None:
+    request = RecipeRequest(recipe=str(root / "tickets.yaml"), overrides=("promotion.alpha=0.1",))
+
+    assert resolve_recipe(request, confined=False)[0].promotion.alpha == 0.1
+
+
 def test_a_link_out_of_a_root_is_outside(root: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere.jsonl").write_text("{}\n")
     (root / "tickets.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")

@@ -3,87 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from configs.loading import parse_recipe
-from tasks.data.snapshots import write_snapshot
-from tasks.promotion.alias_moves import CLEARED, DECISION, alias_history, move_alias, rollback, unreviewed
-from tasks.promotion.tasks import decide_and_move, promote_identity
+from configs.errors import RegistryError
+from tasks.promotion.alias_moves import CLEARED, DECISION, alias_history, rollback, unreviewed
+from tasks.promotion.tasks import promote_identity
 from tasks.registry.mlflow_versions import aliases_of, get_version
 from tasks.tracking.mlflow_runs import Tracker
-from tasks.tracking.recipe_run import RecipeRun
-from tasks.tracking.stage_ledger import StageRecord
-from tests.unit.evaluation.factories import make_card, make_records
+from tests.promotion_stages import Stages, make_stages
 
 NAME = "icd10"
-
-
-def stage(name: str, **outputs: Any) -> StageRecord:
-    return StageRecord(name, f"identity of {name}", outputs, 1.0, 1.0, "run", False)
-
-
-@dataclasses.dataclass(frozen=True)
-class Stages:
-    """A candidate that is better than zero-shot, registered as version 2; version 1 is or was champion."""
-
-    run: RecipeRun
-    checked: StageRecord
-    scores: StageRecord
-    version: StageRecord
-
-    def decide(self, **promotion: Any) -> dict[str, Any]:
-        values = self.run.recipe.model_dump(mode="json")
-        values["promotion"] |= promotion
-        run = dataclasses.replace(self.run, recipe=parse_recipe(values, source="test"))
-        outputs: dict[str, Any] = decide_and_move.fn(run, self.checked, self.scores, self.version)["decision"]
-        return outputs
 
 
 @pytest.fixture
 def stages(tracker: Tracker, mlflow_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
     monkeypatch.setenv("BURNISH_HOME", str(mlflow_home))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    for announce in ("announce_move", "announce_rejection"):  # need a Prefect server
+    for announce in ("announce_moves", "announce_rejection"):  # need a Prefect server
         monkeypatch.setattr(f"tasks.promotion.tasks.{announce}", lambda *args, **keywords: None)
     monkeypatch.setattr("tasks.promotion.tasks.check_lease", lambda name: None)
-    recipe = parse_recipe(
-        {
-            "name": NAME,
-            "base": {"kind": "tiny", "hidden_size": 32, "vocabulary": 300},
-            "data": {"source": {"kind": "file", "path": "rows.jsonl"}},
-            "economics": {"value_per_correct_answer": 1.0},
-        },
-        source="test",
-    )
-    records = sorted(make_records(400), key=lambda record: record.record_id)  # as a snapshot holds them
-    others = [
-        dataclasses.replace(records[0], record_id=split, group=split, split=split) for split in ("train", "validation")
-    ]
-    snapshot = write_snapshot([*others, *records], snapshots=mlflow_home / "snapshots", source_digest="s" * 64)
-    cards = [
-        make_card(records, wrong=range(300, 400)),
-        make_card(records, wrong=range(240, 400), name="champion", kind="champion"),
-        make_card(records, wrong=range(200, 400), name="zero-shot", kind="prompt"),
-    ]
-    tracker.client.create_registered_model(NAME)
-    for _ in range(2):
-        tracker.client.create_model_version(NAME, (tracker.home / "artifacts").as_uri())
-    move_alias(
-        tracker, NAME, alias="champion", version="1", beaten_champion=None, actor="finetune", reason="", decision="d1"
-    )
-    experiment = tracker.experiment(NAME)
-    parent = tracker.open_parent(experiment, recipe_digest="r", params={})
-    shown = [json.loads(json.dumps(dataclasses.asdict(card))) for card in cards]
-    return Stages(
-        RecipeRun(recipe, tmp_path, experiment, parent),
-        stage("validate", snapshot=snapshot),
-        stage("evaluate", scorecards=shown, champion_version="1", look=1),
-        stage("register", version="2", parity={"passed": True, "sentence": "logits agree"}),
-    )
+    return make_stages(tracker, NAME, root=tmp_path)
 
 
 def test_after_a_rollback_the_decision_is_refused_by_a_veto_and_says_why(tracker: Tracker, stages: Stages) -> None:
@@ -126,3 +67,32 @@ def test_a_version_registered_anew_is_decided_anew(stages: Stages) -> None:
     )
 
     assert first != second
+
+
+def test_a_decision_that_is_void_leaves_a_version_that_is_unreviewed(tracker: Tracker, stages: Stages) -> None:
+    tracker.client.delete_registered_model_alias(NAME, "champion")  # in the MLflow UI, after the comparison
+
+    with pytest.raises(RegistryError, match="is void"):
+        stages.decide()
+    tracker.client.set_registered_model_alias(NAME, "champion", "2")
+
+    assert DECISION not in get_version(tracker, NAME, version="2").tags
+    assert unreviewed(tracker, NAME) == {"champion": "2"}
+
+
+def test_a_kill_between_the_move_and_the_tag_loses_neither(
+    tracker: Tracker, stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(point: str) -> None:
+        assert point == "promote:moved"
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("tasks.promotion.tasks.reach", killed)
+        stages.decide()
+    after_the_kill = unreviewed(tracker, NAME)
+    stages.decide()
+
+    assert after_the_kill == {}
+    assert get_version(tracker, NAME, version="2").tags[DECISION] == CLEARED
+    assert len(alias_history(tracker, NAME)) == 2

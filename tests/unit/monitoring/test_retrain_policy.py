@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from configs.schema import Retraining
-from tasks.monitoring.retrain_policy import Reference, RetrainFacts, idempotency_key, recipe_key, should_retrain
+from tasks.monitoring.retrain_policy import (
+    Reference,
+    RetrainFacts,
+    idempotency_key,
+    recipe_key,
+    should_ask_again,
+    should_retrain,
+)
 
 CHAMPION = Reference("version 3", source="s1", base="b1", recipe="r1")
 UNCHANGED = RetrainFacts(
@@ -101,3 +108,48 @@ def test_what_changes_no_model_is_not_part_of_the_recipes_key() -> None:
 
     assert recipe_key(recipe) == recipe_key(same)
     assert recipe_key({**recipe, "seed": 2}) != recipe_key(recipe)
+
+
+@pytest.mark.parametrize(
+    ("changed", "anew"),
+    [
+        (NEW_DATA, False),
+        ({"asked": "drift", "trained_days_ago": None}, False),
+        ({"forced": True}, True),
+        ({"forced": True, **NEW_DATA}, True),
+        ({"champion_age_days": 31.0, "trained_days_ago": 31.0}, True),
+        ({"champion_age_days": 31.0, "trained_days_ago": None}, True),
+        ({}, False),
+    ],
+)
+def test_age_and_force_train_anew_what_is_equal(changed: dict[str, Any], anew: bool) -> None:
+    assert should_retrain(facts(**changed), POLICY).anew is anew
+
+
+@pytest.mark.parametrize(
+    ("changed", "told_hours_ago", "asks"),
+    [
+        ({}, None, False),  # nothing is due
+        ({}, 100.0, False),
+        ({**NEW_DATA, "retrained_hours_ago": 5.0}, 4.0, False),  # cools down
+        ({**NEW_DATA, "retrained_hours_ago": 6.1}, 4.0, True),  # told while it cooled down, which is over
+        ({**NEW_DATA, "retrained_hours_ago": 6.5}, 0.2, False),  # told after that: it may be about to begin
+        ({**NEW_DATA, "retrained_hours_ago": 100.0}, 0.2, False),
+        ({**NEW_DATA, "retrained_hours_ago": 100.0}, 2.9, False),  # it failed: not again so soon
+        ({**NEW_DATA, "retrained_hours_ago": 100.0}, 3.0, True),
+        ({**NEW_DATA, "retrained_hours_ago": None}, 2.9, False),
+        ({**NEW_DATA, "retrained_hours_ago": None}, 3.0, True),
+        (NEW_DATA, None, True),  # nobody was told: a schedule's run was cancelled, say
+        ({"base": "b2", "trained_days_ago": None}, None, True),
+        ({"champion_age_days": 31.0, "trained_days_ago": 31.0}, None, True),
+        ({"source": "s2", "trained_days_ago": 0.5, "retrained_hours_ago": 12.0}, 50.0, False),  # tried and judged
+        ({"reference": None, "trained_days_ago": None, "retrained_hours_ago": None}, None, False),
+        ({"reference": None, "trained_days_ago": None, "retrained_hours_ago": None}, 3.0, True),
+    ],
+)
+def test_a_retrain_that_is_due_is_asked_for_again_and_without_a_storm(
+    changed: dict[str, Any], told_hours_ago: float | None, asks: bool
+) -> None:
+    policy = Retraining(max_age_days=30, cool_down_hours=6, retry_hours=3)
+
+    assert should_ask_again(facts(**changed), policy, told_hours_ago=told_hours_ago) is asks

@@ -38,7 +38,7 @@ class Watched:
     def look(self, *, keep: bool = True) -> Look:
         found = look_at_source(self.recipe, self.settings, project_root=self.root, pause=self.pauses.append)
         if keep:
-            remember(found, self.recipe, self.settings)
+            remember(found.seen, self.recipe, self.settings)
         return found
 
 
