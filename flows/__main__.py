@@ -195,20 +195,18 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _up(options: argparse.Namespace) -> int:
-    from configs.roots import ROOTS
+    from configs.roots import ROOTS, roots_of
     from configs.servers import server_settings_from
-    from tasks.servers.services import shared_environment
+    from tasks.servers.exposure import exposure_warnings
+    from tasks.servers.services import PROJECT, planned_services, shared_environment
 
-    root, settings = _existing(options, must_exist=False, use_servers=False)
+    _, settings = _existing(options, must_exist=False, use_servers=False)
     servers = server_settings_from()
-    if not servers.is_loopback and not os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
-        print(
-            f"burnish: warning: {servers.host} is reached from other machines, and nobody is asked for a password: "
-            "whoever reaches it can run flows and move models (docs/guides/operate.md)",
-            file=sys.stderr,
-        )
+    services = planned_services(settings, servers, project=PROJECT)
+    for warning in exposure_warnings(services, servers, os.environ):
+        print(f"burnish: warning: {warning}", file=sys.stderr)
     # the forms are made in this process: it must see the roots that the worker will see
-    roots = os.environ.get(ROOTS) or str(root)
+    roots = roots_of(settings.home, os.environ.get(ROOTS, ""))
     os.environ.update(shared_environment(settings, servers, roots=roots, given=os.environ))
     from tasks.servers.up import bring_up
 
@@ -243,22 +241,47 @@ def _clean(options: argparse.Namespace) -> int:
     from tasks.reporting.cleaning import clean
 
     _, settings = _existing(options)
+    keep_days = options.keep_days or settings.keep_days
+    runs = _clean_prefect(settings, keep_days=keep_days, dry_run=options.dry_run)
     done = clean(
-        settings,
-        keep_days=options.keep_days or settings.keep_days,
-        max_gib=options.max_gib or settings.max_home_gib,
-        dry_run=options.dry_run,
+        settings, keep_days=keep_days, max_gib=options.max_gib or settings.max_home_gib, dry_run=options.dry_run
     )
+    removed = "would remove" if options.dry_run else "removed"
     for each in done.removed:
-        print(f"{'would remove' if options.dry_run else 'removed'} {each.as_line(settings.home)}")
+        print(f"{removed} {each.as_line(settings.home)}")
+    if runs:
+        print(f"{removed} {runs} flow runs of Prefect that ended over {keep_days:g} days ago")
     freed, kept, over = (
         f"{size / 1024**2:.1f} MiB"
         for size in (sum(each.size_bytes for each in done.removed), done.kept_bytes, done.over_bytes)
     )
     print(f"{freed} {'would be' if options.dry_run else 'were'} freed, {kept} stay")
+    for held in done.held:
+        print(f"stays {held.as_line()}")
     if done.over_bytes:
-        print(f"{over} more than the bound stay, since versions, unfinished or newest runs need them")
+        print(f"{over} more than the bound stay, since versions, unfinished or newest runs need them, or see above")
     return 0
+
+
+def _clean_prefect(settings: Settings, *, keep_days: float, dry_run: bool) -> int:
+    """Remove old flow runs: of the home's own server all, of one that others use too only this installation's."""
+    from datetime import UTC, datetime, timedelta
+
+    from tasks.tracking.prefect_cleaning import compact, remove_flow_runs
+    from tasks.tracking.running_servers import noted_servers
+
+    database = Path(os.environ["PREFECT_HOME"]) / "prefect.db"
+    if settings.prefect_api_url is None and settings.prefect_database_url is None and not database.is_file():
+        return 0
+    noted = noted_servers(settings.home)
+    ours = settings.prefect_api_url in (None, noted and noted.prefect_api_url) and not settings.prefect_database_url
+    tags = None if ours else [f"installation:{settings.installation}"]
+    before = datetime.now(UTC) - timedelta(days=keep_days)
+    with _prefect_server(settings) as url:
+        runs = remove_flow_runs(url, before=before, tags=tags, dry_run=dry_run)
+    if runs and ours and not dry_run:
+        compact(database)
+    return runs
 
 
 def _provision(options: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ from configs.errors import ServerError
 from tasks.storage.durable import make_private_directory
 from tasks.storage.processes import may_be_alive, process_identity, spawn, stop
 
-_STARTUP_SECONDS = 90.0
+_STARTUP_SECONDS = 300.0  # one that ended is noticed at once; a living one on a busy machine takes its time
 _STOP_SECONDS = 5.0
 _PROCESS_TAG = "process:"
 

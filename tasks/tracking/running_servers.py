@@ -6,7 +6,7 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,8 +26,8 @@ class RunningServers:
     supervisor_pid: int
     supervisor_started: float
     """When that process began, in seconds since 1970: a process id alone may name another by now."""
-    settings_digest: str
-    """Of the settings that they were started with."""
+    settings: Mapping[str, str]
+    """Digests of the settings that they were started with, by name."""
 
 
 def note_servers(home: Path, servers: RunningServers) -> None:
@@ -65,10 +65,10 @@ def use_running_servers(home: Path, environment: MutableMapping[str, str] | None
         environment["MLFLOW_TRACKING_URI"] = servers.mlflow_url
 
 
-def answers(url: str) -> bool:
+def answers(url: str, *, within_seconds: float = _ANSWER_SECONDS) -> bool:
     """Whether a server says that it is well."""
     try:
-        with urllib.request.urlopen(url, timeout=_ANSWER_SECONDS) as answer:
+        with urllib.request.urlopen(url, timeout=within_seconds) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError, ValueError):
         return False
