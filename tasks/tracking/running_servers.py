@@ -15,6 +15,8 @@ import psutil
 from tasks.storage.durable import write_json
 
 _ANSWER_SECONDS = 2.0
+_BUSY_SECONDS = 10.0
+"""How long a server of ours may take to answer beside a training before a command goes on without it."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,13 @@ def use_running_servers(home: Path, environment: MutableMapping[str, str] | None
     servers = noted_servers(home)
     if servers is None:
         return
-    if not environment.get("PREFECT_API_URL") and answers(f"{servers.prefect_api_url}/health"):
+    if not environment.get("PREFECT_API_URL") and answers(
+        f"{servers.prefect_api_url}/health", within_seconds=_BUSY_SECONDS
+    ):
         environment["PREFECT_API_URL"] = servers.prefect_api_url
-    if not environment.get("MLFLOW_TRACKING_URI") and answers(f"{servers.mlflow_url}/health"):
+    if not environment.get("MLFLOW_TRACKING_URI") and answers(
+        f"{servers.mlflow_url}/health", within_seconds=_BUSY_SECONDS
+    ):
         environment["MLFLOW_TRACKING_URI"] = servers.mlflow_url
 
 
