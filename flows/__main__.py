@@ -214,6 +214,7 @@ def _up(options: argparse.Namespace) -> int:
     print("changed: " + ", ".join(changed) if changed else "already up; nothing changed")
     print(f"MLflow   {os.environ['MLFLOW_TRACKING_URI']}")
     print(f"Prefect  {os.environ['PREFECT_API_URL'].removesuffix('/api')}")
+    print(f"forms    offer the shipped recipes and those below {roots or f'{ROOTS}, which is not set'}")
     return 0
 
 
