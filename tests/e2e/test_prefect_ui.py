@@ -82,15 +82,16 @@ def add_overrides(page: Page, overrides: Sequence[str]) -> None:
 def submit(page: Page) -> None:
     """Start the run, and open its page from the deployment's list of runs."""
 
-    def is_sent() -> bool:
+    def sent() -> str | None:
         with page.expect_response(re.compile("/create_flow_run$")) as answer:
             page.get_by_role("button", name="Submit").click()
-        return answer.value.status != 503  # its database is busy: the page says so, and a person asks again
+        if answer.value.status == 503:  # its database is busy: the page says so, and a person asks again
+            return None
+        return str(answer.value.json()["id"])
 
-    wait_for(is_sent, what="the server to take the run")
-    page.wait_for_url(re.compile("/deployments/deployment/[0-9a-f-]+(\\?.*)?$"))
-    page.locator("a[href*='/runs/flow-run/']").first.click()
-    page.wait_for_url(re.compile("/runs/flow-run/"))
+    flow_run = wait_for(sent, what="the server to take the run")
+    page.locator(f"a[href*='/runs/flow-run/{flow_run}']").first.click()
+    page.wait_for_url(re.compile(f"/runs/flow-run/{flow_run}"))
 
 
 def state_of(page: Page, name: str) -> Locator:
