@@ -41,6 +41,7 @@ format: setup ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# benchmarks/servers.py and benchmarks/retraining.py take an idle machine and up to half an hour: run them by themselves
 bench: setup  ## Print the figures of benchmarks/ (coverage, false alarms, detection)
 	$(BIN)/python -m benchmarks.statistics
 	$(BIN)/python -m benchmarks.detection

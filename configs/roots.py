@@ -28,6 +28,19 @@ def configured_roots(environment: Mapping[str, str] | None = None) -> tuple[Path
     return tuple(dict.fromkeys(root.resolve() for root in (SHIPPED, *given)))
 
 
+def roots_of(home: Path, given: str) -> str:
+    """Return the roots of an installation as the environment variable holds them, wherever the shell stands.
+
+    Args:
+        home: its home. One that lies in a project, as `.burnish`, makes that project the root; any other one, none.
+        given: what the environment variable says; taken as it is, with absolute paths.
+    """
+    if given:
+        return os.pathsep.join(str(Path(root).expanduser().absolute()) for root in given.split(os.pathsep) if root)
+    project = home.absolute().parent
+    return str(project) if home.name == ".burnish" and project != Path(project.anchor) else ""
+
+
 def recipe_names(roots: Sequence[Path] | None = None) -> list[str]:
     """Return the names of the recipes that a form may offer: `<root>/<name>.yaml` and `<root>/configs/<name>.yaml`."""
     return sorted(_recipes(configured_roots() if roots is None else roots))

@@ -42,9 +42,11 @@ class Settings:
     artifact_root: str | None = None
     """`s3://bucket/prefix` that a team's machines share; None: this home alone."""
     keep_days: float = 30.0
-    """`burnish clean` removes what nothing needs and nobody made or used for so long."""
+    """`burnish clean` removes what nothing needs and nobody made or used for so long, and flow runs that ended before;
+    the Prefect server of `burnish up` removes such flow runs by itself."""
     max_home_gib: float | None = None
-    """`burnish clean` removes more of what nothing needs, the oldest first, until the home is no larger; None: any."""
+    """`burnish clean` removes more of what nothing needs, the oldest first, until the whole home is no larger or only
+    what is needed is left, and says what that is; None: any size."""
 
     @property
     def lock_database(self) -> str | None:

@@ -23,20 +23,18 @@ def add_server_commands(commands: Any) -> None:
 
 
 def _up(options: argparse.Namespace) -> int:
-    from configs.roots import ROOTS
+    from configs.roots import ROOTS, roots_of
     from configs.servers import server_settings_from
-    from tasks.servers.services import shared_environment
+    from tasks.servers.exposure import exposure_warnings
+    from tasks.servers.services import PROJECT, planned_services, shared_environment
 
-    root, settings = existing(options, must_exist=False, use_servers=False)
+    _, settings = existing(options, must_exist=False, use_servers=False)
     servers = server_settings_from()
-    if not servers.is_loopback and not os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
-        print(
-            f"burnish: warning: {servers.host} is reached from other machines, and nobody is asked for a password: "
-            "whoever reaches it can run flows and move models (docs/guides/operate.md)",
-            file=sys.stderr,
-        )
+    services = planned_services(settings, servers, project=PROJECT)
+    for warning in exposure_warnings(services, servers, os.environ):
+        print(f"burnish: warning: {warning}", file=sys.stderr)
     # the forms are made in this process: it must see the roots that the worker will see
-    roots = os.environ.get(ROOTS) or str(root)
+    roots = roots_of(settings.home, os.environ.get(ROOTS, ""))
     os.environ.update(shared_environment(settings, servers, roots=roots, given=os.environ))
     from tasks.servers.up import bring_up
 
@@ -44,6 +42,7 @@ def _up(options: argparse.Namespace) -> int:
     print("changed: " + ", ".join(changed) if changed else "already up; nothing changed")
     print(f"MLflow   {os.environ['MLFLOW_TRACKING_URI']}")
     print(f"Prefect  {os.environ['PREFECT_API_URL'].removesuffix('/api')}")
+    print(f"forms    offer the shipped recipes and those below {roots or f'{ROOTS}, which is not set'}")
     return 0
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from flows.commands.installation import existing
+from flows.commands.installation import existing, prefect_server_of
 from flows.commands.parsing import above_zero, add_command
+
+if TYPE_CHECKING:
+    from configs.settings import Settings
 
 
 def add_upkeep_commands(commands: Any) -> None:
@@ -44,19 +48,44 @@ def _clean(options: argparse.Namespace) -> int:
     from tasks.reporting.cleaning import clean
 
     _, settings = existing(options)
+    keep_days = options.keep_days or settings.keep_days
+    runs = _clean_prefect(settings, keep_days=keep_days, dry_run=options.dry_run)
     done = clean(
-        settings,
-        keep_days=options.keep_days or settings.keep_days,
-        max_gib=options.max_gib or settings.max_home_gib,
-        dry_run=options.dry_run,
+        settings, keep_days=keep_days, max_gib=options.max_gib or settings.max_home_gib, dry_run=options.dry_run
     )
+    removed = "would remove" if options.dry_run else "removed"
     for each in done.removed:
-        print(f"{'would remove' if options.dry_run else 'removed'} {each.as_line(settings.home)}")
+        print(f"{removed} {each.as_line(settings.home)}")
+    if runs:
+        print(f"{removed} {runs} flow runs of Prefect that ended over {keep_days:g} days ago")
     freed, kept, over = (
         f"{size / 1024**2:.1f} MiB"
         for size in (sum(each.size_bytes for each in done.removed), done.kept_bytes, done.over_bytes)
     )
     print(f"{freed} {'would be' if options.dry_run else 'were'} freed, {kept} stay")
+    for held in done.held:
+        print(f"stays {held.as_line()}")
     if done.over_bytes:
-        print(f"{over} more than the bound stay, since versions, unfinished or newest runs need them")
+        print(f"{over} more than the bound stay, since versions, unfinished or newest runs need them, or see above")
     return 0
+
+
+def _clean_prefect(settings: Settings, *, keep_days: float, dry_run: bool) -> int:
+    """Remove old flow runs: of the home's own server all, of one that others use too only this installation's."""
+    from datetime import UTC, datetime, timedelta
+
+    from tasks.tracking.prefect_cleaning import compact, remove_flow_runs
+    from tasks.tracking.running_servers import noted_servers
+
+    database = Path(os.environ["PREFECT_HOME"]) / "prefect.db"
+    if settings.prefect_api_url is None and settings.prefect_database_url is None and not database.is_file():
+        return 0
+    noted = noted_servers(settings.home)
+    ours = settings.prefect_api_url in (None, noted and noted.prefect_api_url) and not settings.prefect_database_url
+    tags = None if ours else [f"installation:{settings.installation}"]
+    before = datetime.now(UTC) - timedelta(days=keep_days)
+    with prefect_server_of(settings) as url:
+        runs = remove_flow_runs(url, before=before, tags=tags, dry_run=dry_run)
+    if runs and ours and not dry_run:
+        compact(database)
+    return runs

@@ -1,11 +1,12 @@
 """What `burnish clean` removes from a home: what nothing needs, once it is old or there is too much of it.
 
 Kept, however old: what a registered version is made of, what the newest run of each recipe and every unfinished run
-names, and all that MLflow, Optuna and Prefect keep in their own databases.
+names, and what MLflow and Optuna keep. All of it counts. Old flow runs: `tasks/tracking/prefect_cleaning.py`.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SECONDS_A_DAY = 86400.0
 _GIB = 1024**3
+_WHY_HELD = {
+    "artifacts": "MLflow's files; delete runs in its UI, then `mlflow gc`",
+    "cache": "what libraries keep; may be deleted by hand while nothing runs",
+    "mlflow.db": "MLflow's runs; delete them in its UI, then `mlflow gc`",
+    "optuna.db": "the trials of studies",
+    "prefect": "Prefect's runs, logs and events; the old ones go",
+    "servers": "logs, each cut at 10 MB",
+}
 
 
 @dataclass(frozen=True)
@@ -46,18 +55,32 @@ class Stored:
 
 
 @dataclass(frozen=True)
+class Held:
+    """Files and folders of a home that this command never removes."""
+
+    name: str
+    size_bytes: int
+
+    def as_line(self) -> str:
+        """The line as printed."""
+        return f"{self.name}  {self.size_bytes / 1024**2:.1f} MiB, {_WHY_HELD.get(self.name, 'small, and in use')}"
+
+
+@dataclass(frozen=True)
 class Cleaning:
     """What was removed, or would be."""
 
     removed: tuple[Stored, ...]
+    held: tuple[Held, ...]
+    """What is never removed, the largest first."""
     kept_bytes: int
-    """What stays of the directories that are looked at."""
+    """What stays of the whole home."""
     over_bytes: int
-    """By how much that is above the bound, since it is needed."""
+    """By how much that is above the bound, since it is needed or held."""
 
 
 def clean(settings: Settings, *, keep_days: float, max_gib: float | None, dry_run: bool) -> Cleaning:
-    """Remove from the home what nothing needs: all that is older than `keep_days`, then the oldest down to `max_gib`.
+    """Remove from the home what nothing needs: all older than `keep_days`, then the oldest until it has `max_gib`.
 
     Nothing else may be at work in the home meanwhile: what a run has made and not yet named looks like no one's.
 
@@ -68,19 +91,31 @@ def clean(settings: Settings, *, keep_days: float, max_gib: float | None, dry_ru
     from tasks.tracking.recipe_run import tracker_at
 
     if not settings.home.exists():
-        return Cleaning((), 0, 0)
+        return Cleaning((), (), 0, 0)
     try:
         with home_alone(settings.home):
             found = list(_stored(settings, needed=needed_names(tracker_at(settings)), now=time.time()))
+            held = held_in(settings.home, besides=[each.path for each in found])
+            held_bytes = sum(each.size_bytes for each in held)
             bound = None if max_gib is None else int(max_gib * _GIB)
-            removed = choose_removals(found, keep_days=keep_days, max_bytes=bound)
+            left = None if bound is None else bound - held_bytes
+            removed = choose_removals(found, keep_days=keep_days, max_bytes=left)
             if not dry_run:
                 for each in removed:
                     _remove(each.path)
     except LeaseHeld as error:
         raise LeaseHeld(f"a recipe is at work in {settings.home}; clean when it is done") from error
-    kept = sum(each.size_bytes for each in found) - sum(each.size_bytes for each in removed)
-    return Cleaning(tuple(removed), kept, max(0, kept - bound) if bound is not None else 0)
+    kept = held_bytes + sum(each.size_bytes for each in found) - sum(each.size_bytes for each in removed)
+    return Cleaning(tuple(removed), tuple(held), kept, max(0, kept - bound) if bound is not None else 0)
+
+
+def held_in(home: Path, *, besides: Collection[Path]) -> list[Held]:
+    """Measure everything in the home but `besides`, by its first folder or file; the largest first."""
+    elsewhere = set(besides)
+    sizes: dict[str, int] = {}
+    for entry in _entries(home):
+        sizes[entry.name] = sizes.get(entry.name, 0) + _size(entry, besides=elsewhere)
+    return [Held(name, size) for name, size in sorted(sizes.items(), key=lambda each: -each[1]) if size]
 
 
 def choose_removals(found: Sequence[Stored], *, keep_days: float, max_bytes: int | None) -> list[Stored]:
@@ -150,6 +185,23 @@ def _measured(path: Path, *, needed: bool, now: float) -> Stored:
     made = max((stat.st_mtime for stat in stats), default=now)
     age_days = max(0.0, now - made) / _SECONDS_A_DAY
     return Stored(path, sum(stat.st_size for stat in stats), age_days, needed)
+
+
+def _size(path: Path, *, besides: Collection[Path]) -> int:
+    """Bytes of the files at and below a path; servers may remove some meanwhile."""
+    total = 0
+    for folder, folders, files in os.walk(path):
+        here = Path(folder)
+        folders[:] = [name for name in folders if here / name not in besides]
+        total += sum(_file_size(here / name) for name in files if here / name not in besides)
+    return total if path.is_dir() else _file_size(path)
+
+
+def _file_size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
 
 
 def _remove(path: Path) -> None:

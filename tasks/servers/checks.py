@@ -13,6 +13,8 @@ from tasks.servers.services import POOL, Service
 from tasks.servers.supervisord import ProcessState, Supervisor
 from tasks.tracking.running_servers import answers
 
+UNHEARD = "runs, but the Prefect server does not say whether it hears from it"
+"""What is found of a worker of which nothing is known: no reason to start it again."""
 _SILENT_SECONDS = 90.0
 """A worker that did not report for so long hangs: it does so every 30 s."""
 
@@ -30,26 +32,34 @@ class ServiceState:
     """When, in seconds since 1970."""
 
 
-def look(services: Sequence[Service], supervisor: Supervisor, *, prefect_api_url: str) -> list[ServiceState]:
-    """Look at each service once."""
+def look(
+    services: Sequence[Service], supervisor: Supervisor, *, prefect_api_url: str, answer_seconds: float = 2.0
+) -> list[ServiceState]:
+    """Look at each service once; a server that takes longer than `answer_seconds` to say that it is well is not."""
     states = supervisor.states() if supervisor.is_up() else {}
-    return [_look_at(service, states.get(service.name), prefect_api_url=prefect_api_url) for service in services]
+    return [
+        _look_at(service, states.get(service.name), prefect_api_url=prefect_api_url, answer_seconds=answer_seconds)
+        for service in services
+    ]
 
 
-def _look_at(service: Service, state: ProcessState | None, *, prefect_api_url: str) -> ServiceState:
+def _look_at(
+    service: Service, state: ProcessState | None, *, prefect_api_url: str, answer_seconds: float
+) -> ServiceState:
     if state is None:
         return ServiceState(service, False, "not running")
     if state.state != "RUNNING":
         found = ": ".join(filter(None, (state.state.lower(), state.reason)))
         return ServiceState(service, False, found, state.pid, state.started)
-    problem = _problem(service, state, prefect_api_url=prefect_api_url)
+    problem = _problem(service, state, prefect_api_url=prefect_api_url, answer_seconds=answer_seconds)
     found = problem or ("running" if state.died is None else f"running, restarted {_clock(state.started)}")
     return ServiceState(service, problem is None, found, state.pid, state.started)
 
 
-def _problem(service: Service, state: ProcessState, *, prefect_api_url: str) -> str | None:
+def _problem(service: Service, state: ProcessState, *, prefect_api_url: str, answer_seconds: float) -> str | None:
     if service.health_url is not None:
-        return None if answers(service.health_url) else f"does not answer at {service.health_url}"
+        well = answers(service.health_url, within_seconds=answer_seconds)
+        return None if well else f"does not answer at {service.health_url}"
     return worker_problem(_workers(prefect_api_url), started=state.started, now=time.time())
 
 
@@ -62,7 +72,7 @@ def worker_problem(workers: Sequence[Mapping[str, Any]] | None, *, started: floa
         now: in seconds since 1970.
     """
     if workers is None:
-        return "runs, but the Prefect server does not say whether it hears from it"
+        return UNHEARD
     beats = [each["last_heartbeat_time"] for each in workers if each["name"] == POOL and each["last_heartbeat_time"]]
     last = max((datetime.fromisoformat(beat).timestamp() for beat in beats), default=0.0)
     if last < started - 1:  # supervisord tells whole seconds

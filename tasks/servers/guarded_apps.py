@@ -6,8 +6,10 @@ MLflow's own `mlflow server` does the same in two processes, of which the first 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from configs.servers import LOOPBACK_NAMES, ServerSettings, server_settings_from
+from tasks.servers.exposure import AUTH_CONFIG
 from tasks.servers.request_guard import RequestGuard
 
 _ASSISTANT = "/mlflow/assistant"
@@ -21,7 +23,6 @@ def mlflow() -> RequestGuard:
     os.environ[names.BACKEND_STORE_URI_ENV_VAR] = os.environ["MLFLOW_BACKEND_STORE_URI"]
     os.environ[names.REGISTRY_STORE_URI_ENV_VAR] = os.environ["MLFLOW_BACKEND_STORE_URI"]
     os.environ[names.ARTIFACT_ROOT_ENV_VAR] = os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"]
-    from mlflow.server.fastapi_app import app
     from mlflow.server.handlers import initialize_backend_stores
 
     initialize_backend_stores(
@@ -29,7 +30,7 @@ def mlflow() -> RequestGuard:
         os.environ["MLFLOW_BACKEND_STORE_URI"],
         os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"],
     )
-    return RequestGuard(app, names=_names(server_settings_from()), closed_paths=[_ASSISTANT])
+    return RequestGuard(_mlflow_app(), names=_names(server_settings_from()), closed_paths=[_ASSISTANT])
 
 
 def prefect() -> RequestGuard:
@@ -37,6 +38,18 @@ def prefect() -> RequestGuard:
     from prefect.server.api.server import create_app
 
     return RequestGuard(create_app(), names=_names(server_settings_from()))
+
+
+def _mlflow_app() -> Any:
+    """MLflow's application; where its basic-auth configuration is set, the one that asks for a password."""
+    if os.environ.get(AUTH_CONFIG):
+        os.environ["_MLFLOW_SGI_NAME"] = "uvicorn"  # as `mlflow server` does; else only a part of it is made
+        from mlflow.server.auth import create_app
+
+        return create_app()
+    from mlflow.server.fastapi_app import app
+
+    return app
 
 
 def _names(settings: ServerSettings) -> tuple[str, ...]:

@@ -75,6 +75,16 @@ def memory_mb(processes: Iterable[psutil.Process]) -> float:
     return total / _BYTES_PER_MIB
 
 
+def worked_seconds(processes: Iterable[psutil.Process]) -> float:
+    """Return the processor time that living processes have used."""
+    total = 0.0
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
+
+
 def family(pid: int) -> list[psutil.Process]:
     """Return a process and all that descend from it; empty if it is gone."""
     try:

@@ -114,6 +114,8 @@ def shared_environment(
         "PREFECT_RUNNER_POLL_FREQUENCY": "2",
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": pages,
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",  # `notice` alone makes 288 runs a day
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(int(settings.keep_days * 86400)),
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_UI_API_URL": servers.prefect_api_url if servers.is_loopback else "/api",  # as a browser reaches it
         "PREFECT_UI_ENABLED": "1",

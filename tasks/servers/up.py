@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -13,16 +14,16 @@ from configs.servers import ServerSettings
 from configs.settings import Settings
 from tasks.servers.checks import ServiceState, look
 from tasks.servers.down import servers_lock, take_down
-from tasks.servers.process_table import require_free_ports
+from tasks.servers.patience import Patience, hangs
+from tasks.servers.process_table import family, require_free_ports, worked_seconds
 from tasks.servers.services import MLFLOW, POOL, PREFECT, PROJECT, WORKER, Service, planned_services
+from tasks.servers.started_with import changed_settings, digests_of_settings
 from tasks.servers.supervisor_config import configuration, log_of
 from tasks.servers.supervisord import Supervisor
-from tasks.storage.durable import digest_of
 from tasks.tracking.running_servers import RunningServers, answers, note_servers, noted_servers
 
-_READY_SECONDS = 120.0
-_HANG_SECONDS = 45.0
-"""A service that runs for so long and isn't ready is started again."""
+_SLOW_ANSWER_SECONDS = 10.0
+"""How long a living server may take to answer beside a training before it counts as silent."""
 _LOG_LINES = 5
 
 
@@ -46,12 +47,11 @@ def bring_up(
             started is stopped again.
     """
     services = planned_services(settings, servers, project=PROJECT)
-    wanted = settings_digest(services, environment)
     supervisor = Supervisor(settings.home)
     with servers_lock(settings.home):
         noted = noted_servers(settings.home) if supervisor.is_up() else None
         if noted is not None:
-            _require_same_settings(noted, wanted)
+            _require_same_settings(noted, services, environment)
         changed = []
         try:
             if noted is None:
@@ -63,15 +63,8 @@ def bring_up(
             if noted is None:
                 take_down(settings.home, supervisor)
             raise
-        note_servers(settings.home, _noted(supervisor, environment, wanted))
+        note_servers(settings.home, _noted(supervisor, services, environment))
     return changed
-
-
-def settings_digest(services: Sequence[Service], environment: Mapping[str, str]) -> str:
-    """Identity of what servers were started with: commands, and Burnish's, MLflow's and Prefect's settings."""
-    own = ("BURNISH_HOST", "BURNISH_ALLOWED_HOSTS", "BURNISH_ROOTS")
-    ours = {key: value for key, value in environment.items() if key in own or key.startswith(("MLFLOW_", "PREFECT_"))}
-    return digest_of([[service.command for service in services], ours])
 
 
 def _start_supervisor(
@@ -93,11 +86,12 @@ def _start_supervisor(
     supervisor.start(configuration(services, folder=supervisor.folder, socket=supervisor.socket), environment)
 
 
-def _require_same_settings(noted: RunningServers, wanted: str) -> None:
-    if noted.settings_digest != wanted:
+def _require_same_settings(noted: RunningServers, services: Sequence[Service], environment: Mapping[str, str]) -> None:
+    changed = changed_settings(noted.settings, services, environment)
+    if changed:
         raise ServerError(
-            "the servers of this home run with other settings (ports, roots, or MLFLOW_, PREFECT_ and BURNISH_ "
-            "variables); run `burnish down` first, or ask from a shell with the same settings"
+            f"the servers of this home run with other settings ({', '.join(changed)}); run `burnish down` first, "
+            "or ask from a shell with the same settings"
         )
 
 
@@ -133,7 +127,7 @@ def _start(
     states = supervisor.states()
     for service in services:
         state = states[service.name]
-        if not state.is_down and not _hangs(service, supervisor, api_url=api_url):
+        if not state.is_down and not hangs(partial(_look_patiently, service, supervisor, api_url=api_url)):
             continue
         tell(f"starting {service.name}")
         if not state.is_down:
@@ -143,44 +137,47 @@ def _start(
     return started
 
 
-def _hangs(service: Service, supervisor: Supervisor, *, api_url: str) -> bool:
-    [state] = look([service], supervisor, prefect_api_url=api_url)
-    old = state.started is not None and time.time() - state.started > _HANG_SECONDS
-    return not state.healthy and old
+def _look_patiently(service: Service, supervisor: Supervisor, *, api_url: str) -> ServiceState:
+    [state] = look([service], supervisor, prefect_api_url=api_url, answer_seconds=_SLOW_ANSWER_SECONDS)
+    return state
 
 
 def _wait_until_healthy(
     services: Sequence[Service], supervisor: Supervisor, *, api_url: str, names: set[str] | None = None
 ) -> None:
+    """Wait while the services make progress, however slow the machine is."""
     awaited = [service for service in services if names is None or service.name in names]
-    deadline = time.monotonic() + _READY_SECONDS
+    patience = {service.name: Patience() for service in awaited}
     while True:
-        states = look(awaited, supervisor, prefect_api_url=api_url)
-        sick = [state for state in states if not state.healthy]
+        sick = [state for state in look(awaited, supervisor, prefect_api_url=api_url) if not state.healthy]
         if not sick:
             return
-        given_up = [state for state in sick if state.found.startswith(("fatal", "exited", "stopped"))]
-        if given_up or time.monotonic() > deadline:
-            raise ServerError("; ".join(_failure(state, supervisor.folder) for state in given_up or sick))
+        given_up = []
+        for state in sick:
+            worked = worked_seconds(family(state.pid)) if state.pid else 0.0
+            reason = patience[state.service.name].gives_up(state, worked_seconds=worked, now=time.monotonic())
+            given_up += [_failure(state, reason, supervisor.folder)] if reason else []
+        if given_up:
+            raise ServerError("; ".join(given_up))
         time.sleep(0.2)
 
 
-def _failure(state: ServiceState, folder: Path) -> str:
+def _failure(state: ServiceState, reason: str, folder: Path) -> str:
     log = log_of(state.service.name, folder)
     try:
         last = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     except OSError:
         last = []
     said = " | ".join(last[-_LOG_LINES:])
-    return f"{state.service.name} is not ready ({state.found}); its log {log} ends: {said or 'empty'}"
+    return f"{state.service.name} is not ready ({state.found}; {reason}); its log {log} ends: {said or 'empty'}"
 
 
-def _noted(supervisor: Supervisor, environment: Mapping[str, str], digest: str) -> RunningServers:
+def _noted(supervisor: Supervisor, services: Sequence[Service], environment: Mapping[str, str]) -> RunningServers:
     pid = supervisor.pid()
     return RunningServers(
         mlflow_url=environment["MLFLOW_TRACKING_URI"],
         prefect_api_url=environment["PREFECT_API_URL"],
         supervisor_pid=pid,
         supervisor_started=psutil.Process(pid).create_time(),
-        settings_digest=digest,
+        settings=digests_of_settings(services, environment),
     )

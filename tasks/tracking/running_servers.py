@@ -6,7 +6,7 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ import psutil
 from tasks.storage.durable import write_json
 
 _ANSWER_SECONDS = 2.0
+_BUSY_SECONDS = 10.0
+"""How long a server of ours may take to answer beside a training before a command goes on without it."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class RunningServers:
     supervisor_pid: int
     supervisor_started: float
     """When that process began, in seconds since 1970: a process id alone may name another by now."""
-    settings_digest: str
-    """Of the settings that they were started with."""
+    settings: Mapping[str, str]
+    """Digests of the settings that they were started with, by name."""
 
 
 def note_servers(home: Path, servers: RunningServers) -> None:
@@ -59,16 +61,20 @@ def use_running_servers(home: Path, environment: MutableMapping[str, str] | None
     servers = noted_servers(home)
     if servers is None:
         return
-    if not environment.get("PREFECT_API_URL") and answers(f"{servers.prefect_api_url}/health"):
+    if not environment.get("PREFECT_API_URL") and answers(
+        f"{servers.prefect_api_url}/health", within_seconds=_BUSY_SECONDS
+    ):
         environment["PREFECT_API_URL"] = servers.prefect_api_url
-    if not environment.get("MLFLOW_TRACKING_URI") and answers(f"{servers.mlflow_url}/health"):
+    if not environment.get("MLFLOW_TRACKING_URI") and answers(
+        f"{servers.mlflow_url}/health", within_seconds=_BUSY_SECONDS
+    ):
         environment["MLFLOW_TRACKING_URI"] = servers.mlflow_url
 
 
-def answers(url: str) -> bool:
+def answers(url: str, *, within_seconds: float = _ANSWER_SECONDS) -> bool:
     """Whether a server says that it is well."""
     try:
-        with urllib.request.urlopen(url, timeout=_ANSWER_SECONDS) as answer:
+        with urllib.request.urlopen(url, timeout=within_seconds) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError, ValueError):
         return False

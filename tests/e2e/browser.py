@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -30,6 +30,8 @@ _FIRST_VISIT_IS_OVER = """
     localStorage.setItem("_mlflow_model_registry_promo_modal_dismissed_v1", "true");
 """
 """MLflow greets a new visitor with panels and hints that lie over its pages."""
+_CLOSED = "/mlflow/assistant"
+"""The only part of a page that the guard refuses to everybody."""
 _PATIENCE_MILLISECONDS = 60_000
 """Pages take their time beside other tests; what is wrong stays wrong."""
 
@@ -58,6 +60,8 @@ class Visit:
     """Addresses that the page asked for."""
     complaints: list[str]
     """Errors on the page's console."""
+    refused: list[str] = field(default_factory=list)
+    """Addresses of what a server answered with 403."""
 
     def keep_screenshot(self, name: str, *, of: Locator | None = None) -> None:
         """Keep a screenshot of the page, or of a part of it, as `<name>.png` of at most 150 KB."""
@@ -76,7 +80,7 @@ class Visit:
 
 @contextmanager
 def visit(browser: Browser, **context_options: object) -> Iterator[Visit]:
-    """A visitor who has been here before; ends by asserting that no page asked another machine for anything."""
+    """A visitor who has been here before; ends by asserting that pages ask no other machine, and get what they ask."""
     from playwright.sync_api import expect
 
     expect.set_options(timeout=_PATIENCE_MILLISECONDS)
@@ -86,9 +90,11 @@ def visit(browser: Browser, **context_options: object) -> Iterator[Visit]:
     page.set_default_timeout(_PATIENCE_MILLISECONDS)
     seen = Visit(page, [], [])
     context.on("request", lambda request: seen.requests.append(request.url))
+    context.on("response", lambda answer: seen.refused.append(answer.url) if answer.status == 403 else None)
     context.on("console", lambda said: seen.complaints.append(said.text) if said.type == "error" else None)
     try:
         yield seen
     finally:
         context.close()
     assert seen.requests_outside() == []
+    assert [url for url in seen.refused if _CLOSED not in url] == []

@@ -1,4 +1,7 @@
-"""`burnish up`, and what people do with it: forms, schedules, cancelling, two at once, a server that dies."""
+"""`burnish up`, and what programs do with it: deployments, schedules, cancelling, two at once, a server that dies.
+
+What people do on the pages is in test_prefect_ui.py and test_browser.py.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +137,7 @@ def test_a_websocket_of_a_foreign_page_is_refused(servers: Servers) -> None:
         assert b" 403 " in connection.recv(1000).split(b"\r\n")[0]
 
 
-def test_a_form_runs_the_recipe_and_leaves_what_people_look_at(servers: Servers) -> None:
+def test_a_deployment_runs_the_recipe_and_leaves_what_people_look_at(servers: Servers) -> None:
     run = servers.submit("finetune/finetune", request={"recipe": "smoke"})
 
     ended = servers.wait(run.id)

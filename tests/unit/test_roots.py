@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from pydantic import TypeAdapter
 
 from configs.errors import RecipeError
 from configs.requests import FinetuneRequest, RecipeRequest
-from configs.roots import ROOTS, configured_roots, recipe_argument, recipe_names, resolve_recipe
+from configs.roots import ROOTS, configured_roots, recipe_argument, recipe_names, resolve_recipe, roots_of
 from configs.schema import Recipe
 
 OWN = "name: tickets\nbase: {kind: tiny}\ndata: {source: {kind: file, path: tickets.jsonl}}\n"
@@ -159,9 +160,9 @@ def test_a_command_names_the_users_own_recipe_by_its_path(
 @pytest.mark.parametrize("inline", ["{type: object}", '\'{"type": "object"}\'', "answer.json"])
 def test_a_schema_is_the_same_inline_and_from_a_file(root: Path, inline: str) -> None:
     (root / "answer.json").write_text('{"type": "object"}')
-    request = RecipeRequest(recipe="tickets", overrides=(f"data.json_schema={inline}",))
+    request = RecipeRequest(recipe=str(root / "tickets.yaml"), overrides=(f"data.json_schema={inline}",))
 
-    recipe, _ = resolve_recipe(request, confined=True)
+    recipe, _ = resolve_recipe(request, confined=False)
 
     assert recipe.json_schema == {"type": "object"}
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
@@ -184,3 +185,26 @@ def test_a_schema_file_that_is_none_is_refused(root: Path, content: str | None, 
 
     with pytest.raises(RecipeError, match=expected):
         resolve_recipe(request, confined=False)
+
+
+@pytest.mark.parametrize("home", ["/somewhere/burnish-home", "/.burnish", "/data"])
+def test_a_home_outside_a_project_makes_nothing_a_root_wherever_the_shell_stands(
+    home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for folder in ("/", str(tmp_path)):
+        monkeypatch.chdir(folder)
+        found.append(roots_of(Path(home), ""))
+
+    assert found == ["", ""]
+    assert configured_roots({ROOTS: found[0]}) == configured_roots({})
+
+
+def test_a_homes_own_project_is_a_root(tmp_path: Path) -> None:
+    assert roots_of(tmp_path / ".burnish", "") == str(tmp_path)
+
+
+def test_roots_that_were_given_hold_in_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert roots_of(Path("/home"), f"recipes{os.pathsep}/data") == f"{tmp_path / 'recipes'}{os.pathsep}/data"

@@ -33,7 +33,7 @@ def server(migrated_database: Path, tmp_path_factory: pytest.TempPathFactory) ->
         cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 600
         while not answers(f"{url}/health"):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.2)
@@ -90,7 +90,7 @@ def test_a_home_that_was_moved_keeps_its_recipes_on_its_own_server(server: str, 
     before.experiment("moved")
     claim_recipe(before, "moved")
     me = psutil.Process()
-    note_servers(tmp_path / "b", RunningServers(server, "", me.pid, me.create_time(), ""))
+    note_servers(tmp_path / "b", RunningServers(server, "", me.pid, me.create_time(), {}))
 
     claim_recipe(after, "moved")
 

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.reporting.cleaning import Stored, _remove, choose_removals
+from configs.settings import settings_from
+from tasks.reporting.cleaning import Stored, _remove, choose_removals, clean, held_in
 
 
 def stored(name: str, *, size: int = 10, days: float = 0.0, needed: bool = False) -> Stored:
@@ -46,3 +47,34 @@ def test_a_kill_in_the_middle_leaves_no_directory_that_looks_valid(
 
     assert not (tmp_path / "d" / durable.MANIFEST).exists()
     assert not is_valid_directory(tmp_path / "d")
+
+
+def test_everything_in_a_home_counts(tmp_path: Path) -> None:
+    for name, size in {"artifacts/1/a": 300, "mlflow.db": 200, "snapshots/d/records": 50, "snapshots/note": 7}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x" * size)
+
+    held = held_in(tmp_path, besides=[tmp_path / "snapshots" / "d"])
+
+    assert [(each.name, each.size_bytes) for each in held] == [("artifacts", 300), ("mlflow.db", 200), ("snapshots", 7)]
+    assert "mlflow gc" in held[0].as_line()
+
+
+def test_the_bound_is_of_the_whole_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What MLflow keeps can't go, so more of the rest does; what is left over the bound is told."""
+    home = tmp_path / "home"
+    stale = home / "answers" / ("f" * 64)
+    for path, size in {stale / "answers.parquet": 600_000, home / "artifacts" / "a": 900_000}.items():
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x" * size)
+    monkeypatch.setattr("tasks.reporting.cleaning.needed_names", lambda tracker: set())
+    monkeypatch.setattr("tasks.tracking.recipe_run.tracker_at", lambda settings: None)
+    settings = settings_from({"BURNISH_HOME": str(home)}, project_root=tmp_path)
+
+    done = clean(settings, keep_days=30, max_gib=800_000 / 1024**3, dry_run=False)
+
+    assert [each.path for each in done.removed] == [stale]
+    assert not stale.exists()
+    assert done.kept_bytes >= 900_000
+    assert done.over_bytes == done.kept_bytes - 800_000
+    assert done.held[0].name == "artifacts"

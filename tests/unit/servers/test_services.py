@@ -129,3 +129,19 @@ def test_a_deep_home_has_its_socket_in_a_short_place(tmp_path: Path) -> None:
     assert socket_path(Path("/home/x")) == Path("/home/x/servers/supervisord.sock")
     assert len(str(socket_path(deep, temporary=Path("/tmp")))) < 100
     assert socket_path(deep, temporary=Path("/tmp")) != socket_path(deep / "e", temporary=Path("/tmp"))
+
+
+def test_our_prefect_server_removes_old_flow_runs_by_itself(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.settings.models.server.services import ServerServicesDBVacuumSettings
+
+    monkeypatch.chdir(tmp_path)  # no prefect.toml
+    for key, value in environment_of(replace(settings, keep_days=2.0)).items():
+        if key.startswith("PREFECT_SERVER_SERVICES_"):
+            monkeypatch.setenv(key, value)
+
+    read = ServerServicesDBVacuumSettings()
+
+    assert {"flow_runs", "events"} <= read.enabled_vacuum_types
+    assert read.retention_period.total_seconds() == 2 * 86400

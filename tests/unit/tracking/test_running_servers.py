@@ -39,7 +39,7 @@ def address() -> Iterator[str]:
 @pytest.fixture
 def servers(address: str) -> RunningServers:
     own = psutil.Process()
-    return RunningServers(address, f"{address}/api", own.pid, own.create_time(), "digest")
+    return RunningServers(address, f"{address}/api", own.pid, own.create_time(), {"salt": "x"})
 
 
 def test_running_servers_are_used(tmp_path: Path, servers: RunningServers) -> None:
