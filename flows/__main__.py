@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.environment import set_private_switches, use_home
+from configs.environment import set_private_switches, set_worker_defaults, use_home
 from configs.errors import BurnishError
 from tasks.storage.interrupts import remember_interrupts
 from tasks.tracking.shown_text import printable
@@ -29,9 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command and return the exit status: 0 done, 1 a check failed or a bug, 2 bad input, 130 stopped."""
     remember_interrupts()
     os.umask(0o077)  # the libraries write private data too
-    overridden = set_private_switches()  # before any library is imported: Prefect reads its switches then
     parser = _parser()
     options = parser.parse_args(arguments)
+    if getattr(options, "command", None) is _worker:
+        set_worker_defaults(os.environ)
+    overridden = set_private_switches()  # before any library is imported: Prefect reads its switches then
     if "command" not in options:
         parser.print_help()
         return 0
@@ -264,10 +266,52 @@ def _clean(options: argparse.Namespace) -> int:
 def _provision(options: argparse.Namespace) -> int:
     from tasks.tracking.provision import provision
 
-    _, settings = _existing(options, must_exist=False)
+    root, settings = _existing(options, must_exist=False)
     for line in provision(settings, os.environ):
         print(line)
+    if settings.prefect_api_url is None:
+        return 0
+    _use_roots(root)
+    from tasks.servers.provision import provision_prefect
+
+    for line in provision_prefect(settings.prefect_api_url, job_template=options.job_template):
+        print(line)
     return 0
+
+
+def _worker(options: argparse.Namespace) -> int:
+    import asyncio
+    import socket
+
+    from configs.errors import ServerError
+
+    root, settings = _existing(options, must_exist=False)
+    if settings.prefect_api_url is None:
+        raise ServerError("a worker takes flow runs from a Prefect server, and PREFECT_API_URL names none; set it")
+    os.environ["BURNISH_HOME"] = str(settings.home)  # of what it runs too, wherever the recipe lies
+    os.environ["PREFECT_API_URL"] = settings.prefect_api_url
+    _use_roots(root)
+    from tasks.servers.team_worker import read_job_template, work
+
+    template = None if options.job_template is None else read_job_template(options.job_template)
+    asyncio.run(
+        work(
+            settings.prefect_api_url,
+            name=options.name or socket.gethostname(),
+            limit=options.limit or (1 if template is None else None),
+            job_template=template,
+            with_healthcheck=options.with_healthcheck,
+        )
+    )
+    return 0
+
+
+def _use_roots(root: Path) -> None:
+    """Let recipes and data below the project be named through Prefect, unless BURNISH_ROOTS says which may."""
+    from configs.roots import ROOTS
+
+    if not os.environ.get(ROOTS):
+        os.environ[ROOTS] = str(root)
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -428,7 +472,19 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument(
         "--team", action="store_true", help="check the team's servers instead: passwords, TLS, versions"
     )
-    add("provision", _provision, "make what a team's servers miss: databases, bucket, MLflow user")
+    provision = add(
+        "provision", _provision, "make what a team's servers miss: databases, bucket, MLflow user, deployments"
+    )
+    worker = add("worker", _worker, "run what a team's Prefect server hands out, flows of Burnish only")
+    for sub in (provision, worker):
+        sub.add_argument(
+            "--job-template", type=Path, metavar="FILE", help="flow runs are Kubernetes Jobs of this shape"
+        )
+    worker.add_argument("--name", help="as the server shows it (default: this machine's)")
+    worker.add_argument(
+        "--limit", type=_positive, metavar="N", help="flow runs at once (default: 1; of Kubernetes Jobs, any number)"
+    )
+    worker.add_argument("--with-healthcheck", action="store_true", help="answer /health on port 8080, for Kubernetes")
     clean = add("clean", _clean, "remove what no version, unfinished or newest run needs, once it is old")
     clean.add_argument("--dry-run", action="store_true", help="only show what would be removed")
     clean.add_argument("--keep-days", type=_above_zero, metavar="DAYS", help="default: BURNISH_KEEP_DAYS, else 30")
