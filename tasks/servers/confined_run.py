@@ -45,18 +45,20 @@ async def execute(flow_run_id: UUID) -> int:
     Raises:
         ServerError: it is no flow of ours, or its process did not start.
     """
+    from prefect.client.orchestration import get_client
     from prefect.flows import load_flow_from_entrypoint
     from prefect.runner._flow_run_executor import FlowRunExecutorContext
     from prefect.runner._starter_engine import EngineCommandStarter
 
+    async with get_client() as client:
+        flow_run = await client.read_flow_run(flow_run_id)
+        entrypoint = await entrypoint_of(flow_run, client)
+
+    async def resolve_flow(*_: Any, **__: Any) -> Flow[..., Any]:
+        return load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
+
     with tempfile.TemporaryDirectory(prefix="burnish-run-") as folder:
         async with FlowRunExecutorContext() as context:
-            flow_run = await context.client.read_flow_run(flow_run_id)
-            entrypoint = await entrypoint_of(flow_run, context.client)
-
-            async def resolve_flow(*_: Any, **__: Any) -> Flow[..., Any]:
-                return load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
-
             starter = EngineCommandStarter(
                 entrypoint=entrypoint,  # so the engine asks the server for no code
                 cwd=Path(folder),
