@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from configs.environment import set_private_switches
+from configs.environment import set_private_switches, set_worker_defaults
 from configs.errors import BurnishError
 from flows.commands.models import add_model_commands
 from flows.commands.recipes import add_recipe_commands
@@ -23,9 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command and return the exit status: 0 done, 1 a check failed or a bug, 2 bad input, 130 stopped."""
     remember_interrupts()
     os.umask(0o077)  # the libraries write private data too
-    overridden = set_private_switches()  # before any library is imported: Prefect reads its switches then
     parser = _parser()
     options = parser.parse_args(arguments)
+    if getattr(options, "is_worker", False):
+        set_worker_defaults(os.environ)
+    overridden = set_private_switches()  # before any library is imported: Prefect reads its switches then
     if "command" not in options:
         parser.print_help()
         return 0

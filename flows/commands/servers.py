@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from flows.commands.installation import existing
-from flows.commands.parsing import add_command
+from flows.commands.parsing import add_command, positive
 from tasks.tracking.shown_text import printable
+
+if TYPE_CHECKING:
+    from configs.settings import Settings
 
 
 def add_server_commands(commands: Any) -> None:
@@ -18,8 +22,21 @@ def add_server_commands(commands: Any) -> None:
     add_command(commands, "up", _up, text)
     add_command(commands, "down", _down, "stop them; what they run is stopped too and goes on when asked again")
     add_command(commands, "status", _status, "show whether they run, what they do and what waits for a review")
-    text = "make what a team's servers miss: databases, bucket, MLflow user"
-    add_command(commands, "provision", _provision, text)
+    text = "make what a team's servers miss: databases, bucket, MLflow user, deployments"
+    provision = add_command(commands, "provision", _provision, text)
+    worker = add_command(
+        commands, "worker", _worker, "run what a team's Prefect server hands out, flows of Burnish only"
+    )
+    for sub in (provision, worker):
+        sub.add_argument(
+            "--job-template", type=Path, metavar="FILE", help="flow runs are Kubernetes Jobs of this shape"
+        )
+    worker.set_defaults(is_worker=True)
+    worker.add_argument("--name", help="as the server shows it (default: this machine's)")
+    worker.add_argument(
+        "--limit", type=positive, metavar="N", help="flow runs at once (default: 1; of Kubernetes Jobs, any number)"
+    )
+    worker.add_argument("--with-healthcheck", action="store_true", help="answer /health on port 8080, for Kubernetes")
 
 
 def _up(options: argparse.Namespace) -> int:
@@ -72,4 +89,45 @@ def _provision(options: argparse.Namespace) -> int:
     _, settings = existing(options, must_exist=False)
     for line in provision(settings, os.environ):
         print(line)
+    if settings.prefect_api_url is None:
+        return 0
+    _use_roots(settings)
+    from tasks.servers.provision import provision_prefect
+
+    for line in provision_prefect(settings.prefect_api_url, job_template=options.job_template):
+        print(line)
     return 0
+
+
+def _worker(options: argparse.Namespace) -> int:
+    import asyncio
+    import socket
+
+    from configs.errors import ServerError
+
+    _, settings = existing(options, must_exist=False)
+    if settings.prefect_api_url is None:
+        raise ServerError("a worker takes flow runs from a Prefect server, and PREFECT_API_URL names none; set it")
+    os.environ["BURNISH_HOME"] = str(settings.home)  # of what it runs too, wherever the recipe lies
+    os.environ["PREFECT_API_URL"] = settings.prefect_api_url
+    _use_roots(settings)
+    from tasks.servers.team_worker import read_job_template, work
+
+    template = None if options.job_template is None else read_job_template(options.job_template)
+    asyncio.run(
+        work(
+            settings.prefect_api_url,
+            name=options.name or socket.gethostname(),
+            limit=options.limit or (1 if template is None else None),
+            job_template=template,
+            with_healthcheck=options.with_healthcheck,
+        )
+    )
+    return 0
+
+
+def _use_roots(settings: Settings) -> None:
+    """Let recipes and data below the home's project be named through Prefect, unless BURNISH_ROOTS says which may."""
+    from configs.roots import ROOTS, roots_of
+
+    os.environ[ROOTS] = roots_of(settings.home, os.environ.get(ROOTS, ""))

@@ -16,13 +16,19 @@ from uuid import UUID
 import httpx
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.actions import (
+    DeploymentScheduleCreate,
+    DeploymentUpdate,
+    WorkPoolCreate,
+    WorkPoolUpdate,
+)
 from prefect.client.schemas.objects import ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.settings import PREFECT_API_AUTH_STRING
 
 from configs.errors import ServerError
 from tasks.monitoring.automations import crash_automation, retrain_automations
@@ -43,7 +49,7 @@ def install(api_url: str, prefect_yaml: Path) -> list[str]:
         ServerError: the server refuses something.
     """
     entries = yaml.safe_load(prefect_yaml.read_text(encoding="utf-8"))["deployments"]
-    with SyncPrefectClient(api=api_url) as client, _explained(api_url):
+    with prefect_client(api_url) as client, _explained(api_url):
         changed = []
         ids: dict[str, UUID] = {}
         for entry in entries:
@@ -56,17 +62,51 @@ def install(api_url: str, prefect_yaml: Path) -> list[str]:
         return [*changed, *_install_automations(client, automations)]
 
 
-def ensure_pool(api_url: str, pool: str) -> bool:
-    """Make sure that the work pool is there, or its worker would ask how to make it; return whether it is new."""
-    with SyncPrefectClient(api=api_url) as client, _explained(api_url):
+def prefect_client(api_url: str) -> SyncPrefectClient:
+    """Return a client of the server, with `PREFECT_API_AUTH_STRING` where it is set."""
+    return SyncPrefectClient(api=api_url, auth_string=PREFECT_API_AUTH_STRING.value())
+
+
+def ensure_pool(
+    api_url: str, pool: str, *, pool_type: str = POOL_TYPE, job_template: dict[str, Any] | None = None
+) -> bool:
+    """Make sure that the work pool is there, or its worker would ask how to make it; return whether that changed it.
+
+    Args:
+        api_url: of the Prefect server.
+        pool: its name.
+        pool_type: the kind of worker that may serve it.
+        job_template: what its workers' jobs look like, for forms and the server's checks; None: Prefect's own.
+
+    Raises:
+        ServerError: a pool of that name is served by other workers, who run whatever the server says.
+    """
+    with prefect_client(api_url) as client, _explained(api_url):
         try:
-            client.read_work_pool(pool)
+            found = client.read_work_pool(pool)
         except ObjectNotFound:
-            client.create_work_pool(
-                WorkPoolCreate(name=pool, type=POOL_TYPE, description="Runs our flows on this machine")
-            )
+            wanted = WorkPoolCreate(name=pool, type=pool_type, description="Runs our flows, and nothing else")
+            client.create_work_pool(wanted.model_copy(update={"base_job_template": job_template or {}}))
             return True
-    return False
+        require_pool_type(found.type, api_url=api_url, pool=pool, pool_type=pool_type)
+        if job_template is None or found.base_job_template == job_template:
+            return False
+        client.update_work_pool(pool, WorkPoolUpdate(base_job_template=job_template))
+        return True
+
+
+def require_pool_type(found: str, *, api_url: str, pool: str, pool_type: str) -> None:
+    """Refuse a pool for another kind of worker.
+
+    Raises:
+        ServerError: it is one.
+    """
+    if found != pool_type:
+        raise ServerError(
+            f"the work pool {pool!r} of the Prefect server at {api_url} must be of type {pool_type!r}, got {found!r}, "
+            "whose workers run any command that a deployment names; stop its workers, "
+            f"`prefect work-pool delete {pool}`, and run `burnish provision` (or `burnish up`) again"
+        )
 
 
 def _deploy(client: SyncPrefectClient, entry: dict[str, Any]) -> tuple[UUID, bool]:

@@ -18,12 +18,16 @@ def reach(point: str) -> None:
     so that a test can list every durable write that a run makes.
     With BURNISH_KILL_NEXT set, dies here unless that file names the point already, and adds it to the file first: a
     run started again and again dies at each durable write once.
+    With BURNISH_HOLD_AT set, in the same form, this process stops there until somebody continues it (SIGCONT).
     """
     wanted, log, killed = (os.environ.get(f"BURNISH_KILL_{what}") for what in ("AT", "LOG", "NEXT"))
-    if wanted is None and log is None and killed is None:
+    held = os.environ.get("BURNISH_HOLD_AT")
+    if wanted is None and log is None and killed is None and held is None:
         return
     _reached[point] += 1
     place = f"{point}:{_reached[point]}"
+    if held in (place, point):
+        os.kill(os.getpid(), signal.SIGSTOP)
     if log is not None:
         _append(log, place)
     if killed is not None and place not in Path(killed).read_text(encoding="utf-8").split():

@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from base64 import b64encode
+from urllib.parse import quote
 
 from configs.errors import ServerError
 from tasks.tracking.mlflow_database import shown
@@ -19,11 +20,17 @@ def ensure_user(tracking_uri: str, *, user: str, password: str, admin: str, admi
     An existing user's password is left alone.
 
     Raises:
-        ServerError: the server can't be reached, has no users (it was started without `--app-name basic-auth`), or does
-            not take the administrator's password or the new one.
+        ServerError: the user has no name or password, or the server can't be reached, has no users (it was started
+            without `--app-name basic-auth`), or does not take the administrator's password or the new one.
     """
+    for name, value in (("MLFLOW_TRACKING_USERNAME", user), ("MLFLOW_TRACKING_PASSWORD", password)):
+        if not value:
+            raise ServerError(
+                f"{name} is not set; it says whom to make on the MLflow server; set it, or unset the "
+                "administrator's password to make nobody"
+            )
     url = f"{tracking_uri.rstrip('/')}/api/2.0/mlflow/users"
-    status, _ = _ask(f"{url}/get?username={user}", None, admin=f"{admin}:{admin_password}")
+    status, _ = _ask(f"{url}/get?username={quote(user, safe='')}", None, admin=f"{admin}:{admin_password}")
     if status == 200:
         return False
     body = json.dumps({"username": user, "password": password}).encode()

@@ -32,7 +32,7 @@ SECRETS = {
     "webhook": "planted-webhook-token",
 }
 """What must be found nowhere in anything that is stored."""
-_START_SECONDS = 120
+_START_SECONDS = 600
 
 
 class Server:
@@ -96,7 +96,8 @@ def team_servers(folder: Path) -> Iterator[TeamServers]:
             server.wait()
         user = {"MLFLOW_TRACKING_USERNAME": "worker", "MLFLOW_TRACKING_PASSWORD": SECRETS["mlflow user"]}
         _provision({
-            **base, **user, "MLFLOW_TRACKING_URI": mlflow_url, "MLFLOW_AUTH_ADMIN_PASSWORD": SECRETS["mlflow admin"]
+            **base, **user, "MLFLOW_TRACKING_URI": mlflow_url, "MLFLOW_AUTH_ADMIN_PASSWORD": SECRETS["mlflow admin"],
+            "PREFECT_API_URL": prefect_url, "PREFECT_API_AUTH_STRING": f"team:{SECRETS['prefect']}",
         })  # fmt: skip
         environment = {
             **store.environment,

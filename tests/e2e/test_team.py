@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psutil
 import pytest
 import requests
 
-from configs.environment import set_private_switches
+from configs.errors import ServerError
 from configs.settings import databases_on
 from tests.e2e.installation import PROJECT, Installation, clean_environment
 from tests.e2e.servers import PATIENCE_SECONDS, wait_for
@@ -78,23 +80,43 @@ def machine(team: TeamServers) -> Callable[[str], Installation]:
 
 
 def finetune(machine: Installation, recipes: Path, name: str) -> subprocess.CompletedProcess[str]:
-    done = machine.burnish("finetune", "--recipe", str(recipes / f"{name}.yaml"))
+    return finished(machine, start_finetune(machine, recipes, name))
+
+
+def start_finetune(machine: Installation, recipes: Path, name: str, **environment: str) -> subprocess.Popen[str]:
+    return machine.start("finetune", "--recipe", str(recipes / f"{name}.yaml"), **environment)
+
+
+def finished(machine: Installation, command: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """What a command of a machine said, which is kept in its log."""
+    with command:
+        output, errors = command.communicate(timeout=PATIENCE_SECONDS)
     with (machine.home.parent / f"{machine.home.name}.log").open("a") as log:
-        log.write(done.stdout + done.stderr)
-    return done
+        log.write(output + errors)
+    return subprocess.CompletedProcess(command.args, command.returncode, output, errors)
 
 
-def checkpoints(home: Path) -> list[Path]:
-    """Of running fine-tunes: there are some only in the middle of a trial."""
-    return list(home.glob("checkpoints/*/*/step-*/manifest.json"))
+HELD_MID_TRIAL = {"BURNISH_HOLD_AT": "study:reported:1"}
+"""Stops the process of a flow after the first look of its first trial, whose checkpoint is shared; the trial waits."""
+
+
+def is_held(process: int) -> bool:
+    return psutil.Process(process).status() == psutil.STATUS_STOPPED
+
+
+@contextmanager
+def going_on(process: int, *, seconds: float) -> Iterator[None]:
+    """Let a held process go on for a while, then run the block while it is held again."""
+    os.kill(process, signal.SIGCONT)
+    time.sleep(seconds)
+    os.kill(process, signal.SIGSTOP)
+    yield
 
 
 class Recorded:
     """What the servers have on record of a recipe, read as its user reads it."""
 
     def __init__(self, team: TeamServers, name: str) -> None:
-        import os
-
         from mlflow import MlflowClient
 
         os.environ |= {key: value for key, value in team.environment.items() if key.startswith("MLFLOW_")}
@@ -163,17 +185,16 @@ def test_what_one_machine_made_another_one_takes_over(
 def test_servers_that_are_killed_in_the_middle_cost_nothing(
     team: TeamServers, recipes: Path, machine: Callable[[str], Installation]
 ) -> None:
-    home = machine("a").home
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(finetune, machine("a"), recipes, "killed")
-        wait_for(lambda: checkpoints(home) or running.done(), what="the trial")
-        for server in (team.postgres, team.mlflow, team.prefect):
-            assert not running.done(), running.result().stderr
-            server.kill()
-            time.sleep(2)
+    command = start_finetune(machine("a"), recipes, "killed", **HELD_MID_TRIAL)
+    wait_for(lambda: command.poll() is not None or is_held(command.pid), what="the trial")
+    for server in (team.postgres, team.mlflow, team.prefect):
+        assert command.poll() is None, finished(machine("a"), command).stderr
+        server.kill()
+        with going_on(command.pid, seconds=2):  # with a server that is gone, however long it takes to come back
             server.start()
             server.wait()
-        done = running.result(PATIENCE_SECONDS)
+    os.kill(command.pid, signal.SIGCONT)
+    done = finished(machine("a"), command)
     if done.returncode != 0:  # one message, and the same command goes on
         assert "run the same command again" in done.stderr, done.stderr
         assert "Traceback" not in done.stderr
@@ -202,36 +223,50 @@ def prefect(team: TeamServers) -> Iterator[Any]:
 
 
 @contextmanager
-def worker(team: TeamServers, recipes: Path, home: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A Prefect process worker on a machine of the team, one flow run at a time."""
+def worker(team: TeamServers, recipes: Path, home: Path, given: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker on a machine of the team, as docs/guides/team.md says."""
     environment = {
-        **clean_environment(), **team.environment,
-        "BURNISH_HOME": str(home), "BURNISH_ROOTS": str(recipes), "PREFECT_HOME": str(home / "prefect"),
-        "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
+        **clean_environment(), **team.environment, **given, "BURNISH_HOME": str(home), "BURNISH_ROOTS": str(recipes)
     }  # fmt: skip
-    set_private_switches(environment)
-    (home / "prefect").mkdir(mode=0o700, parents=True, exist_ok=True)
-    command = ["prefect", "worker", "start", "--pool", "team", "--name", home.name, "--limit", "1"]
+    command = [sys.executable, "-m", "flows", "worker", "--name", home.name, "--limit", "1"]
     with (home.parent / f"worker-{home.name}.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command], env=environment, cwd=PROJECT, stdout=log, stderr=log
-        )  # fmt: skip
+        process = subprocess.Popen(command, env=environment, cwd=PROJECT, stdout=log, stderr=log)
     try:
         yield process
     finally:
         kill_tree(process)
 
 
+def held_below(process: int) -> bool:
+    """Whether a process that this one started is held."""
+    return any(is_held(child.pid) for child in psutil.Process(process).children(recursive=True))
+
+
+def test_provisioning_installs_deployments_and_automations(team: TeamServers, prefect: Any) -> None:
+    import yaml
+
+    named = {entry["name"] for entry in yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]}
+
+    assert prefect.read_work_pool("burnish").type == "burnish"
+    assert {each.name for each in prefect.read_deployments()} == named
+    assert len(prefect.read_automations()) == 4
+
+
+def test_a_pool_that_runs_any_command_is_refused(team: TeamServers, prefect: Any) -> None:
+    from prefect.client.schemas.actions import WorkPoolCreate
+
+    from tasks.servers.prefect_deployments import ensure_pool
+
+    prefect.create_work_pool(WorkPoolCreate(name="shell", type="process"))
+
+    with pytest.raises(ServerError, match=r"must be of type 'burnish', got 'process'"):
+        ensure_pool(team.environment["PREFECT_API_URL"], "shell")
+
+
 def test_two_workers_run_three_recipes_though_one_is_killed_mid_trial(
     team: TeamServers, recipes: Path, machine: Callable[[str], Installation], prefect: Any
 ) -> None:
-    from prefect.client.schemas.actions import WorkPoolCreate
-
-    prefect.create_work_pool(WorkPoolCreate(name="team", type="process"))
-    flow = prefect.create_flow_from_name("finetune")
-    deployment = prefect.create_deployment(
-        flow, "finetune", work_pool_name="team", entrypoint="flows.finetune.finetune", path=str(PROJECT)
-    )
+    deployment = prefect.read_deployment_by_name("finetune/finetune").id
 
     def submit(recipe: str) -> UUID:
         asked = {"request": {"recipe": recipe}}
@@ -243,13 +278,10 @@ def test_two_workers_run_three_recipes_though_one_is_killed_mid_trial(
     submitted = {name: submit(name) for name in ("one", "two", "three")}
     c, d = (machine(name).home for name in ("c", "d"))
     with ExitStack() as stack:
-        first = stack.enter_context(worker(team, recipes, c))
-        stack.enter_context(worker(team, recipes, d))
-        study = wait_for(lambda: checkpoints(c), what="a trial on the first worker's machine")[0].parts[-4]
-        shared = f"burnish/checkpoints/{study}"
-        wait_for(
-            lambda: any("manifest" in key for key in team.store.objects(shared)), what="its checkpoint to be shared"
-        )
+        first = stack.enter_context(worker(team, recipes, c, HELD_MID_TRIAL))
+        stack.enter_context(worker(team, recipes, d, {}))
+        wait_for(lambda: held_below(first.pid), what="the middle of a trial on the first worker's machine")
+        assert list(c.glob("checkpoints/*/*/step-*/manifest.json"))
         kill_tree(first)  # with the flow run that it started: the machine is gone
 
         wait_for(lambda: [state(run) for run in submitted.values()].count("Completed") == 2, what="the other runs")
@@ -277,10 +309,12 @@ def _trial_reasons(team: TeamServers, recipe: str) -> str:
 
 
 def test_no_log_speaks_of_locks(team: TeamServers) -> None:
-    logs = [*team.logs, *team.folder.rglob("*.log")]
+    logs = {*team.logs, *team.folder.rglob("*.log")}
+    expected = {"mlflow.log", "prefect.log", "a.log", "b.log", "worker-c.log", "worker-d.log", team.postgres.log.name}
 
     found = [(log.name, error) for log in logs for error in LOCK_ERRORS if error in log.read_text(errors="replace")]
 
+    assert {log.name for log in logs if log.stat().st_size > 0} >= expected, "a log that is empty shows nothing"
     assert found == []
 
 

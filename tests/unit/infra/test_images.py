@@ -38,6 +38,7 @@ def test_the_image_holds_every_package_and_an_extra_that_exists() -> None:
     [extras] = re.findall(r"--editable '\.\[([\w,]+)\]'", DOCKERFILE)
 
     assert sorted(copied) == sorted((package, package) for package in packages)
+    assert "\nCOPY prefect.yaml prefect.yaml\n" in DOCKERFILE, "`burnish provision`, `up` and the worker read it"
     assert set(extras.split(",")) <= set(project["project"]["optional-dependencies"])
     assert re.search(r"^USER 10001", DOCKERFILE, flags=re.MULTILINE)
 
@@ -102,3 +103,22 @@ def test_the_servers_are_hardened_and_ask_for_passwords() -> None:
     for name in ("mlflow", "prefect", "worker", "provision"):
         assert SERVICES[name]["read_only"] is True
         assert SERVICES[name]["cap_drop"] == ["ALL"]
+
+
+def test_compose_installs_deployments_before_its_confined_worker_starts() -> None:
+    install, worker = SERVICES["install"], SERVICES["worker"]
+
+    assert SERVICES["provision"]["command"] == install["command"] == ["burnish", "provision"]
+    assert {"PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "BURNISH_ROOTS"} <= set(install["environment"])
+    assert {"mlflow", "prefect"} <= set(install["depends_on"])
+    assert worker["command"][:2] == ["burnish", "worker"]
+    assert worker["depends_on"]["install"] == {"condition": "service_completed_successfully"}
+    assert worker["environment"]["BURNISH_ROOTS"] == install["environment"]["BURNISH_ROOTS"]
+
+
+def test_no_set_up_and_no_guide_starts_a_worker_of_prefect_s_own() -> None:
+    files = [*(PROJECT / "infra").rglob("*.yaml"), *(PROJECT / "docs" / "guides").glob("*.md"), PROJECT / "README.md"]
+
+    assert len(files) > 10
+    for file in files:
+        assert not re.search(r"prefect,? worker,? start|--type[= ](process|kubernetes)", file.read_text()), file

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import kubernetes_validate
 import pytest
@@ -121,7 +121,7 @@ def test_the_servers_are_hardened_and_ask_for_passwords() -> None:
 
 def test_a_flow_run_gets_its_gpu_memory_node_and_restarts_and_no_secret_in_its_manifest() -> None:
     manifest = job_manifest(
-        {"gpus": "1", "memory": "32Gi", "node_selector": {"gpu": "l40s"}, "image": "burnish:cuda", "backoff_limit": 3},
+        {"gpus": "1", "memory": "32Gi", "node_selector": {"gpu": "l40s"}, "backoff_limit": 3},
     )
 
     validate({**manifest, "metadata": {**manifest["metadata"], "name": "run"}})
@@ -130,7 +130,6 @@ def test_a_flow_run_gets_its_gpu_memory_node_and_restarts_and_no_secret_in_its_m
     assert container["resources"]["limits"] == {"memory": "32Gi", "nvidia.com/gpu": "1"}
     assert pod["nodeSelector"] == {"gpu": "l40s"}
     assert manifest["spec"]["backoffLimit"] == 3
-    assert container["image"] == "burnish:cuda"
     assert "planted-auth-string" not in json.dumps(manifest)
 
 
@@ -141,13 +140,59 @@ def test_the_template_s_own_defaults_make_a_job() -> None:
     assert manifest["spec"]["backoffLimit"] == 2
 
 
+def test_a_deployment_can_name_no_command_image_environment_or_account() -> None:
+    evil = {
+        "command": "sh -c evil", "args": ["evil"], "image": "evil", "image_pull_policy": "Always", "name": "evil",
+        "env": {"PREFECT_API_URL": "http://evil", "PYTHONPATH": "evil"}, "env.LD_PRELOAD": "evil",
+        "labels": {"evil": "evil"}, "annotations": {"evil": "evil"}, "service_account_name": "evil",
+        "namespace": "evil", "job_manifest": {"evil": "evil"}, "cluster_config": {"evil": "evil"},
+    }  # fmt: skip
+
+    manifest = job_manifest(evil)
+
+    assert manifest == job_manifest({})
+    [container] = manifest["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["python", "-m", "tasks.servers.confined_run"]
+    assert set(TEMPLATE["variables"]["properties"]) == {
+        "gpus", "cpu", "memory", "node_selector", "backoff_limit", "finished_job_ttl",
+        "job_watch_timeout_seconds", "pod_watch_timeout_seconds", "stream_output",
+    }  # fmt: skip
+    assert TEMPLATE["variables"]["additionalProperties"] is False
+
+
+def test_the_worker_takes_the_shape_of_jobs_from_its_file_and_not_from_the_server() -> None:
+    from prefect.client.schemas.objects import WorkPool
+
+    from tasks.servers.kubernetes_worker import ConfinedKubernetesWorker
+
+    worker = ConfinedKubernetesWorker(TEMPLATE, work_pool_name="burnish")
+    evil = json.loads(json.dumps(TEMPLATE).replace("tasks.servers.confined_run", "evil"))
+
+    worker._record_work_pool_snapshot(WorkPool(name="burnish", type=worker.type, base_job_template=evil))
+
+    assert worker.work_pool.base_job_template == TEMPLATE
+
+
+def test_the_worker_and_provisioning_read_the_template_that_is_mounted() -> None:
+    for name in ("Deployment/worker", "Job/provision"):
+        [manifest] = [each for each in manifests() if name_of(each) == name]
+        pod = manifest["spec"]["template"]["spec"]
+        [container] = pod["containers"]
+        assert container["args"][0] == "burnish"
+        assert "--job-template=/etc/burnish/base-job-template.json" in container["args"]
+        assert {"name": "template", "mountPath": "/etc/burnish", "readOnly": True} in container["volumeMounts"]
+        assert {"name": "template", "configMap": {"name": "burnish-job-template"}} in pod["volumes"]
+
+
 def job_manifest(values: dict[str, Any]) -> dict[str, Any]:
     """What Prefect's Kubernetes worker would hand to the cluster."""
     import asyncio
 
     from prefect.client.schemas.objects import Flow, FlowRun
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
-    from prefect_kubernetes.worker import KubernetesWorker, KubernetesWorkerJobConfiguration
+    from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
+
+    from tasks.servers.kubernetes_worker import ConfinedKubernetesWorker
 
     [deployment] = [each for each in manifests() if name_of(each) == "Deployment/worker"]
     variables = {
@@ -159,8 +204,9 @@ def job_manifest(values: dict[str, Any]) -> dict[str, Any]:
         configuration = asyncio.run(
             KubernetesWorkerJobConfiguration.from_template_and_values(base_job_template=TEMPLATE, values=values)
         )
-        configuration.prepare_for_flow_run(FlowRun(flow_id=uuid4(), name="icd10 1a2b"), flow=Flow(name="finetune"))
-        hidden = KubernetesWorker(work_pool_name="burnish")._replace_env_variable_with_secret(
+        run = FlowRun(id=UUID(int=1), flow_id=UUID(int=2), name="icd10 1a2b")
+        configuration.prepare_for_flow_run(run, flow=Flow(id=UUID(int=2), name="finetune"))
+        hidden = ConfinedKubernetesWorker(TEMPLATE, work_pool_name="burnish")._replace_env_variable_with_secret(
             "PREFECT_API_AUTH_STRING", configuration, variables[f"{secret}_NAME"], variables[f"{secret}_KEY"]
         )
         asyncio.run(hidden)
