@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,11 +14,13 @@ import numpy as np
 
 from configs.schema import Training
 from tasks.models.loading import LoadedBase
+from tasks.training.activation_checkpointing import activations_recomputed
 from tasks.training.adapters import adapter_weights, restore_adapter_weights, trainable_parameters
 from tasks.training.batches import Example, batches_per_epoch, epoch_batches
 from tasks.training.checkpoints import Checkpoint, newest_checkpoint, save_checkpoint
 from tasks.training.divergence import diverged, divergence_reason
 from tasks.training.dropout import dropout_active
+from tasks.training.embedding_noise import embedding_noise
 from tasks.training.optimizer import accumulate_gradients, clip_gradients, make_optimizer, take_step
 from tasks.training.progress import Progress
 from tasks.training.schedule import learning_rate_factor, look_steps
@@ -132,15 +135,31 @@ class FineTune:
             step, steps=self._plan.steps, schedule=training.schedule, warmup_fraction=training.warmup_fraction
         )
         batch = [self._plan.examples[index] for index in self._batch(step)]
-        with dropout_active(self._adapted, seed=_step_seed(self._plan.seed, step)):
+        with self._training_mode(batch, seed=_step_seed(self._plan.seed, step)):
             loss = accumulate_gradients(
-                self._loaded, batch, micro_batch_size=training.micro_batch_size, pad_id=self._plan.pad_id
+                self._loaded,
+                batch,
+                micro_batch_size=training.micro_batch_size,
+                pad_id=self._plan.pad_id,
+                label_smoothing=training.label_smoothing,
             )
         norm = clip_gradients(self._parameters, training.max_gradient_norm)
         self._progress.note_loss(loss, records=len(batch))
         self._check_divergence(norm, learning_rate=learning_rate)
         take_step(self._optimizer, learning_rate=learning_rate)
         return learning_rate
+
+    @contextmanager
+    def _training_mode(self, batch: Sequence[Example], *, seed: int) -> Iterator[None]:
+        """What is so in a step and not in a look: dropout, noise, activations that are not kept."""
+        training, model = self._plan.training, self._loaded.model
+        lengths = [example.length - 1 for example in batch]  # the last token is only a label
+        with (
+            dropout_active(self._adapted, seed=seed),
+            embedding_noise(model, alpha=training.neftune_alpha, lengths=lengths, seed=seed),
+            activations_recomputed(model, enabled=training.activation_checkpointing),
+        ):
+            yield
 
     def _batch(self, step: int) -> list[int]:
         epoch, position = divmod(step, self._plan.steps_per_epoch)
@@ -220,5 +239,5 @@ class _Clock:
 
 
 def _step_seed(seed: int, step: int) -> int:
-    """Of the dropout of one step: with it, a resumed run drops what an unbroken one drops."""
+    """Of the dropout and the noise of one step: with it, a resumed run does what an unbroken one does."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])
