@@ -30,10 +30,12 @@ from tasks.tracking.recipe_run import RecipeRun
 from tasks.tracking.shown_text import escaped
 from tasks.training.arguments import TrainArguments
 from tasks.training.identity import training_key
+from tasks.training.out_of_memory import train_within_memory
 
 if TYPE_CHECKING:
     from tasks.search.results import TrialRequest, TrialRow
     from tasks.search.study_runner import OnReport, Trainer, TrialCallbacks
+    from tasks.tracking.mlflow_runs import Tracker
 
 log = logging.getLogger("burnish")
 
@@ -91,7 +93,9 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
                         share_checkpoints(run.settings, here)  # the worker waits, and has just written one
                     return on_report(values)
 
-                result = worker.run("tasks.training.jobs:train", arguments, report)
+                result = train_within_memory(
+                    partial(worker.run, "tasks.training.jobs:train"), arguments, report, restart=worker.close
+                )
                 if result["adapter"]:
                     share(run.settings, "adapters", result["adapter"])
                 return result
@@ -143,6 +147,7 @@ def train_arguments(
         training=request.training, template=wording, snapshots=run.settings.snapshots, snapshot=snapshot,
         labels=labels, metric=recipe.evaluation.metric, decoding=decoding, seed=request.seed,
         checkpoints=checkpoints, training_key=key, adapters=run.settings.adapters,
+        micro_batches=run.settings.micro_batches,
         max_new_tokens=recipe.evaluation.max_new_tokens, token_budget=recipe.evaluation.batch_tokens,
     ).model_dump(mode="json")  # fmt: skip
 
@@ -205,6 +210,9 @@ def _callbacks(run: RecipeRun, snapshot: str, study_name: str) -> TrialCallbacks
 
     def on_step(request: TrialRequest, report: Mapping[str, Any]) -> None:
         step = report["step"]
+        if report["kind"] == "memory":
+            _note_memory(tracker, child_of(request.name), report)
+            return
         if report["kind"] == "validation":
             check_lease(run.recipe.name)
             rows = [MetricRow(validation, report["value"], step)]
@@ -227,7 +235,9 @@ def _callbacks(run: RecipeRun, snapshot: str, study_name: str) -> TrialCallbacks
 
     def put_on_record(row: TrialRow) -> None:
         child = child_of(row.name)
-        values = {"validation_best": row.value, "training_seconds": row.seconds}
+        values = {
+            "validation_best": row.value, "training_seconds": row.seconds, "memory_peak_mb": row.memory_peak_mb
+        }  # fmt: skip
         rows = [MetricRow(key, value, row.steps) for key, value in values.items() if value is not None]
         tracker.log_metrics_batch(child, rows)
         tracker.set_tags(child, {"burnish.state": row.state, "burnish.adapter": row.adapter or ""})
@@ -243,6 +253,16 @@ def _callbacks(run: RecipeRun, snapshot: str, study_name: str) -> TrialCallbacks
         bar.show(len(ended) / budget, f"{len(ended)} fine-tunes ended, {budget} trials planned, best {best}")
 
     return TrialCallbacks(on_trial_started=on_started, on_step=on_step, on_trial_ended=on_ended)
+
+
+def _note_memory(tracker: Tracker, child: str, report: Mapping[str, Any]) -> None:
+    """Put the predicted peak and the micro-batch on record, and warn where memory is short."""
+    from tasks.tracking.mlflow_runs import MetricRow
+
+    keys = ("memory_predicted_mb", "micro_batch_size")
+    tracker.log_metrics_batch(child, [MetricRow(key, report[key], report["step"]) for key in keys])
+    if report["advice"]:
+        log.warning("  %s", report["advice"])
 
 
 def _outcome(row: TrialRow, metric: str) -> str:

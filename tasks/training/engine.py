@@ -14,6 +14,7 @@ import numpy as np
 
 from configs.schema import Training
 from tasks.models.loading import LoadedBase
+from tasks.storage.faults import run_out_of_memory
 from tasks.training.activation_checkpointing import activations_recomputed
 from tasks.training.adapters import adapter_weights, restore_adapter_weights, trainable_parameters
 from tasks.training.batches import Example, batches_per_epoch, epoch_batches
@@ -48,6 +49,8 @@ class Plan:
     pad_id: int
     checkpoints: Path
     """This run's own directory."""
+    micro_batch_size: int | None
+    """Records per forward pass; None: the whole batch."""
     checkpoint_seconds: float
     """Write a checkpoint between two looks when the last one is older."""
 
@@ -91,6 +94,7 @@ class FineTune:
             TrainingDiverged: a loss or a gradient is not finite, or the loss has grown out of bounds.
         """
         self._resume()
+        self._progress.micro_batch_size = self._plan.micro_batch_size
         pruned = not self._replay_looks()
         while not (pruned or self._is_done()):
             pruned = not self._advance()
@@ -135,11 +139,12 @@ class FineTune:
             step, steps=self._plan.steps, schedule=training.schedule, warmup_fraction=training.warmup_fraction
         )
         batch = [self._plan.examples[index] for index in self._batch(step)]
-        with self._training_mode(batch, seed=_step_seed(self._plan.seed, step)):
+        run_out_of_memory(step, micro_batch_size=self._plan.micro_batch_size or len(batch))
+        with training_mode(self._loaded, self._adapted, training, batch=batch, seed=_step_seed(self._plan.seed, step)):
             loss = accumulate_gradients(
                 self._loaded,
                 batch,
-                micro_batch_size=training.micro_batch_size,
+                micro_batch_size=self._plan.micro_batch_size,
                 pad_id=self._plan.pad_id,
                 label_smoothing=training.label_smoothing,
             )
@@ -148,18 +153,6 @@ class FineTune:
         self._check_divergence(norm, learning_rate=learning_rate)
         take_step(self._optimizer, learning_rate=learning_rate)
         return learning_rate
-
-    @contextmanager
-    def _training_mode(self, batch: Sequence[Example], *, seed: int) -> Iterator[None]:
-        """What is so in a step and not in a look: dropout, noise, activations that are not kept."""
-        training, model = self._plan.training, self._loaded.model
-        lengths = [example.length - 1 for example in batch]  # the last token is only a label
-        with (
-            dropout_active(self._adapted, seed=seed),
-            embedding_noise(model, alpha=training.neftune_alpha, lengths=lengths, seed=seed),
-            activations_recomputed(model, enabled=training.activation_checkpointing),
-        ):
-            yield
 
     def _batch(self, step: int) -> list[int]:
         epoch, position = divmod(step, self._plan.steps_per_epoch)
@@ -209,6 +202,20 @@ class FineTune:
                 "seconds_left": left * seconds_per_step,
             }
         )
+
+
+@contextmanager
+def training_mode(
+    loaded: LoadedBase, adapted: PeftModel, training: Training, *, batch: Sequence[Example], seed: int
+) -> Iterator[None]:
+    """What is so in a step and not in a look, for the block: dropout, noise, activations that are not kept."""
+    lengths = [example.length - 1 for example in batch]  # the last token is only a label
+    with (
+        dropout_active(adapted, seed=seed),
+        embedding_noise(loaded.model, alpha=training.neftune_alpha, lengths=lengths, seed=seed),
+        activations_recomputed(loaded.model, enabled=training.activation_checkpointing),
+    ):
+        yield
 
 
 class _Clock:
