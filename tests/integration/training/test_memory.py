@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from safetensors.torch import load_file
 
@@ -93,6 +95,32 @@ def test_a_worker_that_the_kernel_kills_goes_on_with_half_the_micro_batch_to_the
     expected = _weights(tmp_path, unbroken)
     for name, weight in _weights(tmp_path, result).items():
         assert weight.allclose(expected[name], rtol=1e-3, atol=1e-5), name
+
+
+def test_a_worker_whose_memory_is_limited_goes_on_with_half_the_micro_batch(
+    base_directory: Path, make_arguments: Callable[..., dict[str, Any]]
+) -> None:
+    wide = TRAINING.model_copy(update={"batch_size": 40, "lora_rank": 64})
+    sizes: list[int] = []
+
+    with ModelWorker(base_directory, precision="fp32", device="cpu", threads=1) as worker:
+
+        def run(arguments: dict[str, Any], on_report: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+            return worker.run(JOB, arguments, on_report)
+
+        def listen(values: dict[str, Any]) -> bool:
+            if values["kind"] == "memory":
+                sizes.append(values["micro_batch_size"])
+                if len(sizes) == 1:
+                    assert worker.process_id is not None
+                    held = psutil.Process(worker.process_id).memory_info().vms
+                    resource.prlimit(worker.process_id, resource.RLIMIT_AS, (held, held))
+            return True
+
+        result = train_within_memory(run, make_arguments("limited", wide), listen, restart=worker.close)
+
+    assert sizes == [40, 20]
+    assert result["state"] == "finished"
 
 
 def test_a_checkpoint_remembers_the_micro_batch(
