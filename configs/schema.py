@@ -295,11 +295,17 @@ class Training(Section):
     lora_rank: int = Field(default=16, ge=1, le=512)
     """Rank of the adapter matrices."""
     lora_alpha: float = Field(default=32.0, gt=0)
-    """Scale of the adapter: its output is multiplied by alpha / rank."""
+    """Scale of the adapter: its output is multiplied by alpha / rank, or as `rank_scaling` says."""
+    rank_scaling: Literal["standard", "rslora"] = "standard"
+    """`rslora` divides alpha by the square root of the rank instead: high ranks then learn as fast as low ones."""
+    method: Literal["lora", "dora"] = "lora"
+    """`dora` also learns how long each row of an adapted weight is: often better at low ranks, slower in training."""
     lora_dropout: float = Field(default=0.05, ge=0, lt=1)
     """Share of adapter inputs dropped while training."""
     target_modules: Literal["all-linear", "attention", "mlp"] = "all-linear"
     """Which linear layers get an adapter."""
+    layers: Literal["all"] | int = "all"
+    """Which transformer layers get one: all, or so many, those nearest the output; fewer need less memory and time."""
     learning_rate: float = Field(default=1.0e-3, gt=0, le=1)
     """Peak learning rate of AdamW."""
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
@@ -309,13 +315,19 @@ class Training(Section):
     batch_size: int = Field(default=16, ge=1, le=4096)
     """Records per optimizer step."""
     micro_batch_size: int | None = Field(default=None, ge=1)
-    """Records per forward pass; None: the whole batch (gradient accumulation otherwise)."""
+    """Records per forward pass; None: the whole batch, or as much of it as memory holds (gradients accumulate)."""
     epochs: int = Field(default=1, ge=1, le=100)
     """Passes over the training records."""
     weight_decay: float = Field(default=0.0, ge=0, le=1)
     """AdamW weight decay of the adapter."""
     max_gradient_norm: float = Field(default=1.0, gt=0)
     """Gradients are clipped to this norm."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of each label spread evenly over the vocabulary while training; losses shown are without it."""
+    neftune_alpha: float = Field(default=0.0, ge=0, le=100)
+    """NEFTune noise on the input embeddings while training, 5 to 15 in its paper; 0: none."""
+    activation_checkpointing: bool = False
+    """Keep one tensor for each transformer layer and compute the others again: less memory, about a third more time."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of the frozen base; adapters are always fp32. `auto`: bf16 where the hardware has it."""
     evaluations: int = Field(default=4, ge=1, le=100)
@@ -326,6 +338,13 @@ class Training(Section):
     """Validation records used at each look."""
     template: Literal["recipe", "winner"] = "recipe"
     """Train with the recipe's template, or with the wording that won the baseline."""
+
+    @field_validator("layers")
+    @classmethod
+    def _at_least_one_layer(cls, layers: Any) -> Any:
+        if layers != "all" and layers < 1:
+            raise ValueError(f"layers must be `all` or a number from 1, got {layers}")
+        return layers
 
     @model_validator(mode="after")
     def _micro_batches_fill_the_batch(self) -> Self:
@@ -366,7 +385,9 @@ class Choices(Section):
     """Search this only where these fields of the space have these values (`{schedule: cosine}`); else it is fixed."""
 
 
-SEARCHABLE = frozenset(Training.model_fields) - {"precision", "template", "max_validation_records", "evaluations"}
+SEARCHABLE = frozenset(Training.model_fields) - {
+    "precision", "template", "max_validation_records", "evaluations", "activation_checkpointing"
+}  # fmt: skip
 """Training fields that may stand in `search.space`; the others define what is compared or how exactly."""
 
 

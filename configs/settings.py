@@ -84,6 +84,11 @@ class Settings:
         return self.home / "checkpoints"
 
     @property
+    def micro_batches(self) -> Path:
+        """`<digest>.json`: the micro-batch that fitted a fine-tune on this hardware."""
+        return self.home / "micro-batches"
+
+    @property
     def answers(self) -> Path:
         """`<digest>/`: answers.parquet of one option on one split."""
         return self.home / "answers"

@@ -59,7 +59,14 @@ def make_trained_home(home: Path) -> TrainedHome:
     return TrainedHome(home, base, adapter, snapshot)
 
 
-def make_adapter(home: Path, base: str, *, seed: int, precision: Literal["fp32", "bf16"] = "fp32") -> str:
+def make_adapter(
+    home: Path,
+    base: str,
+    *,
+    seed: int,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    training: Training = Training(lora_rank=4),  # noqa: B008 - frozen
+) -> str:
     """Write an adapter whose weights are large enough to change every answer."""
     import torch
     from safetensors.torch import save_file
@@ -68,10 +75,10 @@ def make_adapter(home: Path, base: str, *, seed: int, precision: Literal["fp32",
     from tasks.training.adapters import adapter_weights, fresh_adapter, write_adapter
 
     loaded = load_base(home / "bases" / base, precision=precision, device="cpu")
-    with fresh_adapter(loaded, Training(lora_rank=4), seed=seed) as adapted:
+    with fresh_adapter(loaded, training, seed=seed) as adapted:
         generator = torch.Generator().manual_seed(seed)
         weights = {
-            name: torch.randn(weight.shape, generator=generator) * 0.3
+            name: torch.randn(weight.shape, generator=generator) * 0.3 + (weight if "magnitude" in name else 0)
             for name, weight in adapter_weights(adapted).items()
         }
         file = home / f"weights-{seed}.safetensors"

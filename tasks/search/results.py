@@ -48,6 +48,8 @@ class TrialRow:
     """Optimizer steps that a trial has which is not pruned."""
     adapter: str | None = None
     """Digest of the adapter; None unless finished."""
+    memory_peak_mb: float | None = None
+    """Most memory that its worker held, on the device that trained it; None unless it finished or was pruned."""
     reason: str | None = None
     """Why it failed, was refused or was pruned."""
     repeats: int | None = None

@@ -50,7 +50,7 @@ class TrialCallbacks:
 
     on_trial_started: Callable[[TrialRequest], None]
     on_step: Callable[[TrialRequest, Mapping[str, Any]], None]
-    """Each report of the training job, of kind `step` or `validation`."""
+    """Each report of the training job, of kind `memory`, `step` or `validation`."""
     on_trial_ended: Callable[[TrialRow], None]
 
 
@@ -160,7 +160,8 @@ class _Slots:
 
         def on_report(report: dict[str, Any]) -> bool:
             self._agenda.check_going_on()
-            attempt.note(report)
+            if report["kind"] != "memory":
+                attempt.note(report)
             self._callbacks.on_step(work.request, report)
             if report["kind"] == "validation":
                 attempt.end_reason = self._agenda.judge(work, report)
@@ -204,6 +205,7 @@ class _Attempt:
             steps=int(result["steps"]),
             planned_steps=max(self.planned_steps, int(result["steps"])),
             adapter=result["adapter"],
+            memory_peak_mb=result.get("memory_peak_mb"),
             reason=self.end_reason if pruned else None,
         )
 

@@ -31,6 +31,7 @@ from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun
 from tasks.training.arguments import TrainArguments
 from tasks.training.identity import training_key
+from tasks.training.out_of_memory import train_within_memory
 
 if TYPE_CHECKING:
     from tasks.search.results import TrialRequest
@@ -101,7 +102,9 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
                         share_checkpoints(run.settings, here)  # the worker waits, and has just written one
                     return on_report(values)
 
-                result = worker.run("tasks.training.jobs:train", arguments, report)
+                result = train_within_memory(
+                    partial(worker.run, "tasks.training.jobs:train"), arguments, report, restart=worker.close
+                )
                 if result["adapter"]:
                     share(run.settings, "adapters", result["adapter"])
                 return result
@@ -156,6 +159,7 @@ def train_arguments(
         labels=labels, metric=recipe.evaluation.metric, json_schema=recipe.json_schema, decoding=decoding,
         seed=request.seed,
         checkpoints=checkpoints, training_key=key, adapters=run.settings.adapters,
+        micro_batches=run.settings.micro_batches,
         max_new_tokens=recipe.evaluation.max_new_tokens, token_budget=recipe.evaluation.batch_tokens,
     ).model_dump(mode="json")  # fmt: skip
 

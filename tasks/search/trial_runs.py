@@ -49,6 +49,9 @@ class TrialRuns:
 
     def _step(self, request: TrialRequest, report: Mapping[str, Any]) -> None:
         step = report["step"]
+        if report["kind"] == "memory":
+            self._note_memory(request, report)
+            return
         if report["kind"] == "validation":
             check_lease(self._run.recipe.name)
             rows = [MetricRow(self._validation, report["value"], step)]
@@ -59,6 +62,14 @@ class TrialRuns:
             self._run.tracker.log_metrics_batch(self._child_of(request.name), rows)
         if not report.get("replayed"):
             self._tell(request, report)
+
+    def _note_memory(self, request: TrialRequest, report: Mapping[str, Any]) -> None:
+        """Put the predicted peak and the micro-batch on record, and warn where memory is short."""
+        keys = ("memory_predicted_mb", "micro_batch_size")
+        rows = [MetricRow(key, report[key], report["step"]) for key in keys]
+        self._run.tracker.log_metrics_batch(self._child_of(request.name), rows)
+        if report["advice"]:
+            log.warning("  %s", report["advice"])
 
     def _tell(self, request: TrialRequest, report: Mapping[str, Any]) -> None:
         if report["kind"] == "validation":
@@ -82,7 +93,9 @@ class TrialRuns:
 
     def _put_on_record(self, row: TrialRow) -> None:
         tracker, child = self._run.tracker, self._child_of(row.name)
-        values = {"validation_best": row.value, "training_seconds": row.seconds}
+        values = {
+            "validation_best": row.value, "training_seconds": row.seconds, "memory_peak_mb": row.memory_peak_mb
+        }  # fmt: skip
         rows = [MetricRow(key, value, row.steps) for key, value in values.items() if value is not None]
         tracker.log_metrics_batch(child, rows)
         tracker.set_tags(child, {"burnish.state": row.state, "burnish.adapter": row.adapter or ""})

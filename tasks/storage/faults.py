@@ -38,6 +38,16 @@ def reach(point: str) -> None:
             os.kill(process, signal.SIGKILL)
 
 
+def run_out_of_memory(step: int, *, micro_batch_size: int) -> None:
+    """Die as by the kernel's hand if BURNISH_OUT_OF_MEMORY is `size:step`, and both are reached or exceeded."""
+    wanted = os.environ.get("BURNISH_OUT_OF_MEMORY")
+    if wanted is None:
+        return
+    size, _, first_step = wanted.partition(":")
+    if micro_batch_size >= int(size) and step >= int(first_step):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _append(file: str, place: str) -> None:
     with Path(file).open("a", encoding="utf-8") as lines:  # one line, atomic on POSIX
         lines.write(f"{place}\n")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
@@ -18,6 +18,7 @@ from configs.schema import Training
 from tasks.models.loading import LoadedBase
 from tasks.storage.durable import digest_of, file_digest, new_directory
 from tasks.training.dropout import SeededDropout
+from tasks.training.transformer_layers import last_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -26,14 +27,19 @@ WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 
 
-def target_modules(model: PreTrainedModel, choice: str) -> list[str]:
+def target_modules(model: PreTrainedModel, choice: str, *, layers: int | Literal["all"]) -> list[str]:
     """Name the linear layers that get an adapter: `all-linear`, `attention` or `mlp`; never the output layer.
 
     A layer belongs to the attention when a part of its dotted name says so (`self_attn`, `attention`); what is
     linear and stands elsewhere in a block is counted as mlp, whatever an architecture calls it.
 
+    Args:
+        model: the base.
+        choice: `training.target_modules`.
+        layers: only those in so many of the transformer layers, the last ones.
+
     Raises:
-        BaseModelError: the model has no such layer.
+        BaseModelError: the model has no such layer, or fewer layers.
     """
     from transformers.pytorch_utils import Conv1D
 
@@ -43,7 +49,8 @@ def target_modules(model: PreTrainedModel, choice: str) -> list[str]:
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear | Conv1D) and module is not output_layer
     ]
-    wanted = [name for name in linear if choice in ("all-linear", "attention" if _is_attention(name) else "mlp")]
+    adapted = linear if layers == "all" else _within(linear, last_layers(model, layers))
+    wanted = [name for name in adapted if choice in ("all-linear", "attention" if _is_attention(name) else "mlp")]
     if not wanted:
         raise BaseModelError(
             f"training.target_modules is {choice!r}, but the base model of type {model.config.model_type!r} has no "
@@ -62,7 +69,9 @@ def fresh_adapter(loaded: LoadedBase, training: Training, *, seed: int) -> Itera
         r=training.lora_rank,
         lora_alpha=training.lora_alpha,
         lora_dropout=training.lora_dropout,
-        target_modules=target_modules(loaded.model, training.target_modules),
+        target_modules=target_modules(loaded.model, training.target_modules, layers=training.layers),
+        use_rslora=training.rank_scaling == "rslora",
+        use_dora=training.method == "dora",
         bias="none",
         task_type="CAUSAL_LM",
     )
@@ -125,6 +134,11 @@ def _seed_dropout(adapted: PeftModel, share: float, *, device: str) -> None:
     generator = torch.Generator(device)
     for module in [module for name, module in adapted.named_modules() if name.endswith(".lora_dropout")]:
         module["default"] = SeededDropout(share, generator)
+
+
+def _within(names: Sequence[str], folders: Sequence[str]) -> list[str]:
+    """Those dotted names that stand below one of the folders."""
+    return [name for name in names if any(name.startswith(f"{folder}.") for folder in folders)]
 
 
 def _is_attention(name: str) -> bool:

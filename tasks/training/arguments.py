@@ -43,6 +43,10 @@ class TrainArguments(Section):
     """Longest answer in a validation look."""
     token_budget: int = Field(gt=0)
     """Tokens answered at once in a validation look."""
+    micro_batches: Path | None = None
+    """Directory of the micro-batches that fitted; None: nothing is remembered."""
+    micro_batch_limit: int | None = Field(default=None, ge=1)
+    """Set after an out-of-memory: no larger micro-batch."""
 
     @model_validator(mode="after")
     def _label_scoring_has_labels(self) -> Self:

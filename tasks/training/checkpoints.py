@@ -46,7 +46,22 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
 
 
 def newest_checkpoint(directory: Path) -> Checkpoint | None:
-    """Load the newest valid checkpoint, or None.
+    """Load the newest valid checkpoint, or None."""
+    path = _newest_valid(directory)
+    if path is None:
+        return None
+    optimizer = torch.load(path / _OPTIMIZER, weights_only=True, map_location="cpu")
+    return Checkpoint(weights=load_file(path / WEIGHTS), optimizer=optimizer, progress=_progress(path))
+
+
+def newest_progress(directory: Path) -> Progress | None:
+    """Return how far the newest valid checkpoint has come, or None."""
+    path = _newest_valid(directory)
+    return None if path is None else _progress(path)
+
+
+def _newest_valid(directory: Path) -> Path | None:
+    """Find the newest valid checkpoint.
 
     One whose files are torn, or whose best step's are, is skipped: a killed process or a full disk left it.
     """
@@ -59,8 +74,7 @@ def newest_checkpoint(directory: Path) -> Checkpoint | None:
         if progress.best_step and not is_valid_directory(best):
             _log.warning("checkpoint %s needs %s, which is damaged; trying the one before", path, best.name)
             continue
-        optimizer = torch.load(path / _OPTIMIZER, weights_only=True, map_location="cpu")
-        return Checkpoint(weights=load_file(path / WEIGHTS), optimizer=optimizer, progress=progress)
+        return path
     return None
 
 

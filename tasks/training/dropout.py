@@ -38,14 +38,18 @@ class SeededDropout(nn.Module):
 
 @contextmanager
 def dropout_active(model: nn.Module, *, seed: int) -> Iterator[None]:
-    """Let every `SeededDropout` of `model` act for the block, from this seed on; other modules keep their mode."""
-    modules = [module for module in model.modules() if isinstance(module, SeededDropout)]
-    for generator in {module.generator for module in modules}:
+    """Let every `SeededDropout` of `model` act for the block, from this seed on; other modules keep their mode.
+
+    A DoRA layer passes its inputs through the dropout only while it is itself in training mode.
+    """
+    dropouts = [module for module in model.modules() if isinstance(module, SeededDropout)]
+    layers = [module for module in model.modules() if getattr(module, "lora_magnitude_vector", None)]
+    for generator in {dropout.generator for dropout in dropouts}:
         generator.manual_seed(seed)
-    for module in modules:
-        module.train()
+    for module in [*dropouts, *layers]:
+        module.training = True
     try:
         yield
     finally:
-        for module in modules:
-            module.eval()
+        for module in [*dropouts, *layers]:
+            module.training = False

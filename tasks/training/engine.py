@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,11 +14,14 @@ import numpy as np
 
 from configs.schema import Training
 from tasks.models.loading import LoadedBase
+from tasks.storage.faults import run_out_of_memory
+from tasks.training.activation_checkpointing import activations_recomputed
 from tasks.training.adapters import adapter_weights, restore_adapter_weights, trainable_parameters
 from tasks.training.batches import Example, batches_per_epoch, epoch_batches
 from tasks.training.checkpoints import Checkpoint, newest_checkpoint, save_checkpoint
 from tasks.training.divergence import diverged, divergence_reason
 from tasks.training.dropout import dropout_active
+from tasks.training.embedding_noise import embedding_noise
 from tasks.training.optimizer import accumulate_gradients, clip_gradients, make_optimizer, take_step
 from tasks.training.progress import Progress
 from tasks.training.schedule import learning_rate_factor, look_steps
@@ -45,6 +49,8 @@ class Plan:
     pad_id: int
     checkpoints: Path
     """This run's own directory."""
+    micro_batch_size: int | None
+    """Records per forward pass; None: the whole batch."""
     checkpoint_seconds: float
     """Write a checkpoint between two looks when the last one is older."""
 
@@ -88,6 +94,7 @@ class FineTune:
             TrainingDiverged: a loss or a gradient is not finite, or the loss has grown out of bounds.
         """
         self._resume()
+        self._progress.micro_batch_size = self._plan.micro_batch_size
         pruned = not self._replay_looks()
         while not (pruned or self._is_done()):
             pruned = not self._advance()
@@ -132,9 +139,14 @@ class FineTune:
             step, steps=self._plan.steps, schedule=training.schedule, warmup_fraction=training.warmup_fraction
         )
         batch = [self._plan.examples[index] for index in self._batch(step)]
-        with dropout_active(self._adapted, seed=_step_seed(self._plan.seed, step)):
+        run_out_of_memory(step, micro_batch_size=self._plan.micro_batch_size or len(batch))
+        with training_mode(self._loaded, self._adapted, training, batch=batch, seed=_step_seed(self._plan.seed, step)):
             loss = accumulate_gradients(
-                self._loaded, batch, micro_batch_size=training.micro_batch_size, pad_id=self._plan.pad_id
+                self._loaded,
+                batch,
+                micro_batch_size=self._plan.micro_batch_size,
+                pad_id=self._plan.pad_id,
+                label_smoothing=training.label_smoothing,
             )
         norm = clip_gradients(self._parameters, training.max_gradient_norm)
         self._progress.note_loss(loss, records=len(batch))
@@ -192,6 +204,20 @@ class FineTune:
         )
 
 
+@contextmanager
+def training_mode(
+    loaded: LoadedBase, adapted: PeftModel, training: Training, *, batch: Sequence[Example], seed: int
+) -> Iterator[None]:
+    """What is so in a step and not in a look, for the block: dropout, noise, activations that are not kept."""
+    lengths = [example.length - 1 for example in batch]  # the last token is only a label
+    with (
+        dropout_active(adapted, seed=seed),
+        embedding_noise(loaded.model, alpha=training.neftune_alpha, lengths=lengths, seed=seed),
+        activations_recomputed(loaded.model, enabled=training.activation_checkpointing),
+    ):
+        yield
+
+
 class _Clock:
     """Time of this attempt; earlier attempts' time stands in the progress."""
 
@@ -220,5 +246,5 @@ class _Clock:
 
 
 def _step_seed(seed: int, step: int) -> int:
-    """Of the dropout of one step: with it, a resumed run drops what an unbroken one drops."""
+    """Of the dropout and the noise of one step: with it, a resumed run does what an unbroken one does."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])

@@ -16,8 +16,10 @@ from tasks.training.adapters import fresh_adapter, write_adapter
 from tasks.training.arguments import TrainArguments
 from tasks.training.batches import Example
 from tasks.training.checkpoints import WEIGHTS, step_directory
+from tasks.training.device_memory import peak_mb, reset_peak
 from tasks.training.engine import FineTune, Outcome, Plan, Report
 from tasks.training.label_loss import check_label_logits
+from tasks.training.memory_plan import settle_memory
 from tasks.training.validation_look import make_look
 
 _CHECKPOINT_SECONDS = 120.0
@@ -27,7 +29,8 @@ _CHECKPOINT_SECONDS = 120.0
 def train(loaded: LoadedBase, arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     """Fine-tune an adapter, or go on with an interrupted one, and write the best of it to the adapters.
 
-    Reports `{"kind": "step", step, steps, loss, learning_rate, records_per_second, seconds_left}` and
+    Reports `{"kind": "memory", step, micro_batch_size, memory_predicted_mb, memory_free_mb, advice}` before the first
+    step, `{"kind": "step", step, steps, loss, learning_rate, records_per_second, seconds_left}` and
     `{"kind": "validation", step, fraction, value, records, replayed}`; when the latter is answered with False, the
     run ends as pruned.
 
@@ -38,27 +41,31 @@ def train(loaded: LoadedBase, arguments: dict[str, Any], report: Report) -> dict
 
     Returns:
         state (`finished` or `pruned`), adapter (digest; None when pruned), best_value, best_step, steps,
-        trained_records, seconds, stopped_early, curve, looks and peak_rss_mb.
+        trained_records, seconds, stopped_early, curve, looks, memory_peak_mb (of this job,
+        on its device) and peak_rss_mb (of the process).
 
     Raises:
         TrainingDiverged: a loss or a gradient is not finite, or the loss has grown out of bounds.
     """
     wanted = TrainArguments.model_validate(arguments)
+    reset_peak(loaded.device)
     snapshot = read_snapshot(wanted.snapshots, wanted.snapshot)
     examples = [_example(loaded, record, wanted) for record in snapshot.split("train")]
     chosen = select_records(snapshot.split("validation"), wanted.training.max_validation_records)
     check_label_logits(loaded.model, examples[0], pad_id=pad_token_id(loaded), device=loaded.device)
-    plan = Plan(
-        training=wanted.training,
-        examples=examples,
-        validate=make_look(loaded, chosen, wanted),
-        validation_records=len(chosen),
-        seed=wanted.seed,
-        pad_id=pad_token_id(loaded),
-        checkpoints=wanted.checkpoint_directory,
-        checkpoint_seconds=_CHECKPOINT_SECONDS,
-    )
     with fresh_adapter(loaded, wanted.training, seed=wanted.seed) as adapted:
+        micro_batch_size = settle_memory(loaded, adapted, wanted, examples=examples, look=chosen, report=report)
+        plan = Plan(
+            training=wanted.training,
+            examples=examples,
+            validate=make_look(loaded, chosen, wanted),
+            validation_records=len(chosen),
+            seed=wanted.seed,
+            pad_id=pad_token_id(loaded),
+            checkpoints=wanted.checkpoint_directory,
+            micro_batch_size=micro_batch_size,
+            checkpoint_seconds=_CHECKPOINT_SECONDS,
+        )
         outcome = FineTune(loaded, adapted, plan=plan, report=report).run()
         progress = outcome.progress
         adapter = None
@@ -70,7 +77,7 @@ def train(loaded: LoadedBase, arguments: dict[str, Any], report: Report) -> dict
                 base_digest=loaded.digest,
                 about={"metrics": {wanted.metric: progress.best_value}},
             )
-    return _result(outcome, adapter=adapter)
+    return {**_result(outcome, adapter=adapter), "memory_peak_mb": peak_mb(loaded.device)}
 
 
 def _example(loaded: LoadedBase, record: Record, arguments: TrainArguments) -> Example:

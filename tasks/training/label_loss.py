@@ -20,15 +20,21 @@ _LOGITS_TOLERANCE = 0.02
 """Of the largest logit: far above rounding in bf16, far below any scaling that an architecture may apply."""
 
 
-def label_loss(model: PreTrainedModel, batch: PaddedBatch, *, device: str) -> torch.Tensor:
+def label_loss(
+    model: PreTrainedModel, batch: PaddedBatch, *, device: str, label_smoothing: float = 0.0
+) -> torch.Tensor:
     """Return the *sum* of the cross entropy over a batch's labels, in fp32.
+
+    With `label_smoothing` the gradients are those of the smoothed loss (that share of each label spread evenly over
+    the vocabulary; Szegedy et al. 2016, arXiv:1512.00567); the value stays the plain one, so that curves can be
+    compared and a divergence is told alike.
 
     Hidden states are picked at the label positions as one contiguous [labels, width] tensor; the output layer and
     the loss then run in chunks whose logits are freed at once, so memory doesn't grow with the number of labels.
     """
     hidden = _hidden_at_labels(model, batch, device=device)
     targets = torch.from_numpy(batch.targets).to(device)
-    return _ChunkedLoss.apply(hidden, targets, model)  # type: ignore[no-any-return, no-untyped-call]
+    return _ChunkedLoss.apply(hidden, targets, model, label_smoothing)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @torch.no_grad()
@@ -69,7 +75,9 @@ class _ChunkedLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, targets: torch.Tensor, model: PreTrainedModel) -> torch.Tensor:
+    def forward(
+        ctx: Any, hidden: torch.Tensor, targets: torch.Tensor, model: PreTrainedModel, label_smoothing: float
+    ) -> torch.Tensor:
         vocabulary = model.get_output_embeddings().weight.shape[0]
         parts = -(-len(hidden) // max(1, _LOGITS_PER_CHUNK // vocabulary))
         total = torch.zeros((), device=hidden.device)
@@ -77,13 +85,14 @@ class _ChunkedLoss(torch.autograd.Function):
         for part, wanted in zip(hidden.chunk(parts), targets.chunk(parts), strict=True):
             with torch.enable_grad():
                 leaf = part.detach().requires_grad_()
-                loss = cross_entropy(output_logits(model, leaf), wanted, reduction="sum")
+                logits = output_logits(model, leaf)
+                loss = cross_entropy(logits, wanted, reduction="sum", label_smoothing=label_smoothing)
             gradients += torch.autograd.grad(loss, leaf)
-            total += loss.detach()
+            total += cross_entropy(logits.detach(), wanted, reduction="sum") if label_smoothing else loss.detach()
         ctx.save_for_backward(torch.cat(gradients))
         return total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * gradients[0], None, None
+        return gradient * gradients[0], None, None, None

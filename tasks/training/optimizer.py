@@ -20,9 +20,14 @@ def make_optimizer(parameters: Sequence[nn.Parameter], training: Training) -> to
 
 
 def accumulate_gradients(
-    loaded: LoadedBase, batch: Sequence[Example], *, micro_batch_size: int | None, pad_id: int
+    loaded: LoadedBase,
+    batch: Sequence[Example],
+    *,
+    micro_batch_size: int | None,
+    pad_id: int,
+    label_smoothing: float = 0.0,
 ) -> float:
-    """Add the gradients of a batch's mean loss to the adapter on the base, and return that loss.
+    """Add the gradients of a batch's mean loss to the adapter on the base, and return that loss, unsmoothed.
 
     The mean is over all labels of the whole batch, so micro-batches change the memory and not the result.
     """
@@ -30,7 +35,9 @@ def accumulate_gradients(
     total = torch.zeros((), device=loaded.device)
     for examples in micro_batches(batch, micro_batch_size):
         with forward_context(loaded):
-            loss = label_loss(loaded.model, pad_batch(examples, pad_id=pad_id), device=loaded.device) / label_count
+            padded = pad_batch(examples, pad_id=pad_id)
+            total_loss = label_loss(loaded.model, padded, device=loaded.device, label_smoothing=label_smoothing)
+            loss = total_loss / label_count
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     return total.item()

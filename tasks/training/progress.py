@@ -31,6 +31,8 @@ class Progress:
     """Points `{step, fraction, value, records}`, one for each validation look."""
     trained_records: int = 0
     """Records seen, each pass counted."""
+    micro_batch_size: int | None = None
+    """Records per forward pass in the newest step; a run goes on with it, so that it goes on bit by bit."""
     seconds: float = 0.0
     """Time spent, that of interrupted attempts up to their last checkpoint included."""
 

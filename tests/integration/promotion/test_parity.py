@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from configs.errors import RegistryError
-from configs.schema import Template, TinyBase
+from configs.schema import Template, TinyBase, Training
 from tasks.data.records import Record
 from tasks.promotion.parity import LabelMargins, ParityResult, check_parity
 from tasks.promotion.parity_process import answer, main
@@ -99,6 +99,24 @@ def test_a_bf16_version_with_cut_prompts_passes(tracker: Tracker, trained_home: 
     reference = trainer_reference(trained_home, package, RECORDS, references=tmp_path)
 
     result = parity(tracker, version, reference, tolerance=0.25)
+
+    assert result.passed, result.sentence()
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_version_of_another_way_to_tune_passes(
+    tracker: Tracker, trained_home: TrainedHome, tmp_path: Path, precision: str
+) -> None:
+    trained = TrainedHome(tmp_path / "trained", trained_home.base, trained_home.adapter, trained_home.snapshot)
+    shutil.copytree(trained_home.home, trained.home)
+    training = Training(lora_rank=4, method="dora", rank_scaling="rslora", layers=1)
+    adapter = make_adapter(trained.home, trained.base, seed=1, training=training)
+    package = trained.package(adapter=trained.home / "adapters" / adapter, precision=precision)
+    version = register(tracker, package)
+    reference = trainer_reference(trained, package, RECORDS, references=tmp_path)
+
+    result = parity(tracker, version, reference, tolerance=TOLERANCE if precision == "fp32" else 0.25)
 
     assert result.passed, result.sentence()
 

@@ -4,20 +4,26 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from configs.schema import Template
+from configs.schema import Template, Training
 from tasks.data.records import Record, ToolCall, Turn
 from tasks.inference.options import Option
 from tasks.promotion.parity import _row
 from tasks.registry.packaging import AdapterPackage, written_package
-from tests.trained_home import LABELS, TrainedHome, make_records
+from tests.trained_home import LABELS, TrainedHome, make_adapter, make_records
 
 RECORDS = [record for record in make_records() if record.split == "test"]
+WAYS_TO_TUNE = [
+    Training(lora_rank=4, method="dora"),
+    Training(lora_rank=4, rank_scaling="rslora"),
+    Training(lora_rank=4, method="dora", rank_scaling="rslora", layers=1),
+]
 CHAT = Template(kind="chat", instruction="Name the chapter.")
 TOOLS_CHAT = Template(
     kind="chat",
@@ -109,6 +115,23 @@ def test_it_answers_as_the_trainer_does(
         answers = model.predict(rows(RECORDS))
 
     assert answers == trainer_outputs(trained_home, package)
+
+
+@pytest.mark.parametrize("training", WAYS_TO_TUNE, ids=lambda training: f"{training.method}-{training.rank_scaling}")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_it_answers_as_the_trainer_does_whatever_the_way_to_tune(
+    trained_home: TrainedHome, tmp_path: Path, training: Training, precision: str
+) -> None:
+    trained = replace(trained_home, home=tmp_path / "home")
+    shutil.copytree(trained_home.home, trained.home)
+    adapter = make_adapter(trained.home, trained.base, seed=1, training=training)
+    package = trained.package(adapter=trained.home / "adapters" / adapter, precision=precision)
+
+    with loaded_model(package, tmp_path) as model:
+        answers = model.predict(rows(RECORDS))
+
+    assert answers == trainer_outputs(trained, package)
+    assert answers != trainer_outputs(trained, trained.package(precision=precision))
 
 
 def test_answers_do_not_depend_on_the_batch(trained_home: TrainedHome, tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def make_plan(tmp_path: Path, examples: tuple[Example, ...]) -> Callable[..., Pl
             "seed": 17,
             "pad_id": 0,
             "checkpoints": tmp_path / "checkpoints",
+            "micro_batch_size": training.micro_batch_size,
             "checkpoint_seconds": float("inf"),
         }
         return Plan(training=training, **{**settings, **parts})

@@ -29,6 +29,10 @@ def _logits(model: torch.nn.Module) -> torch.Tensor:
         return model(input_ids=IDS).logits
 
 
+def _modules(model: torch.nn.Module, choice: str) -> list[str]:
+    return target_modules(model, choice, layers="all")
+
+
 def _randomise(adapted: PeftModel) -> None:
     generator = torch.Generator().manual_seed(4)
     for parameter in trainable_parameters(adapted):
@@ -59,10 +63,10 @@ def test_layers_are_found_whatever_an_architecture_calls_them(family: str) -> No
     )  # fmt: skip
     model = AutoModelForCausalLM.from_config(config)
 
-    attention, mlp = target_modules(model, "attention"), target_modules(model, "mlp")
+    attention, mlp = _modules(model, "attention"), _modules(model, "mlp")
 
     assert attention and mlp
-    assert sorted(attention + mlp) == sorted(target_modules(model, "all-linear"))
+    assert sorted(attention + mlp) == sorted(_modules(model, "all-linear"))
     assert not any("head" in name or "embed" in name for name in attention + mlp)
 
 
@@ -70,7 +74,7 @@ def test_a_model_without_such_layers_is_refused() -> None:
     config = AutoConfig.for_model("mamba", hidden_size=16, num_hidden_layers=1, vocab_size=64, state_size=4)
 
     with pytest.raises(BaseModelError, match=r"training.target_modules is 'attention'.*in_proj"):
-        target_modules(AutoModelForCausalLM.from_config(config), "attention")
+        _modules(AutoModelForCausalLM.from_config(config), "attention")
 
 
 def test_a_fresh_adapter_changes_no_answer(loaded: LoadedBase) -> None:

@@ -37,12 +37,12 @@ def model(request: pytest.FixtureRequest) -> PreTrainedModel:
     return model.requires_grad_(False)
 
 
-def _plain_loss(model: PreTrainedModel, example: Example) -> torch.Tensor:
+def _plain_loss(model: PreTrainedModel, example: Example, *, label_smoothing: float = 0.0) -> torch.Tensor:
     """One example alone, no padding, logits at every position."""
     tokens = torch.tensor([*example.prompt_ids, *example.completion_ids])
     logits = model(input_ids=tokens[None]).logits[0]
     start = len(example.prompt_ids)
-    return cross_entropy(logits[start - 1 : -1], tokens[start:], reduction="sum")
+    return cross_entropy(logits[start - 1 : -1], tokens[start:], reduction="sum", label_smoothing=label_smoothing)
 
 
 def test_loss_at_the_labels_equals_the_plain_full_loss(model: PreTrainedModel) -> None:
@@ -75,6 +75,18 @@ def test_chunks_change_neither_loss_nor_gradient(model: PreTrainedModel, monkeyp
 
     torch.testing.assert_close(chunked, whole)
     torch.testing.assert_close(chunked_gradient, whole_gradient)
+
+
+def test_smoothed_labels_give_the_gradient_of_the_smoothed_loss_and_the_plain_value(model: PreTrainedModel) -> None:
+    weight = next(parameter for name, parameter in model.named_parameters() if "mlp" in name and parameter.ndim == 2)
+    weight.requires_grad_()
+    smoothed = label_loss(model, pad_batch(EXAMPLES, pad_id=0), device="cpu", label_smoothing=0.3)
+    (gradient,) = torch.autograd.grad(smoothed, weight)
+
+    plain = sum(_plain_loss(model, example) for example in EXAMPLES)
+    wanted = sum(_plain_loss(model, example, label_smoothing=0.3) for example in EXAMPLES)
+    torch.testing.assert_close(smoothed, plain, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradient, *torch.autograd.grad(wanted, weight), rtol=1e-4, atol=1e-6)
 
 
 def test_the_output_layer_sees_label_positions_only(model: PreTrainedModel) -> None:

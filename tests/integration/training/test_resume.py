@@ -63,6 +63,33 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_by_bit(
     assert outcome.progress.trained_records == expected.progress.trained_records
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "dora"}, {"rank_scaling": "rslora"}, {"layers": 1}, {"label_smoothing": 0.1}, {"neftune_alpha": 5.0},
+        {"activation_checkpointing": True},
+        {"method": "dora", "rank_scaling": "rslora", "neftune_alpha": 5.0, "activation_checkpointing": True},
+    ],
+    ids=lambda change: "+".join(change),
+)  # fmt: skip
+@pytest.mark.parametrize("stop_after", [1, 5, 11])
+def test_each_way_to_tune_resumes_bit_by_bit(
+    loaded: LoadedBase, make_plan: MakePlan, tmp_path: Path, change: dict[str, Any], stop_after: int
+) -> None:
+    training = TRAINING.model_copy(update=change)
+    plan = make_plan(training, validate=lambda: 0.5, checkpoint_seconds=0.0)
+    with pytest.raises(Interrupted):
+        _train(loaded, plan, stop_after=stop_after)
+
+    outcome, weights = _train(loaded, plan)
+
+    unbroken = make_plan(training, checkpoints=tmp_path / "unbroken", validate=lambda: 0.5)
+    expected, expected_weights = _train(loaded, unbroken)
+    assert weights.keys() == expected_weights.keys()
+    assert all(torch.equal(weights[name], expected_weights[name]) for name in weights)
+    assert outcome.progress.curve == expected.progress.curve
+
+
 def test_a_run_interrupted_again_and_again_equals_an_unbroken_one(
     loaded: LoadedBase, make_plan: MakePlan, unbroken: tuple[Outcome, dict[str, torch.Tensor]]
 ) -> None:

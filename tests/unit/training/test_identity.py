@@ -12,7 +12,8 @@ OTHER_VALUES: dict[str, Any] = {
     "lora_rank": 8, "lora_alpha": 8.0, "lora_dropout": 0.2, "target_modules": "mlp", "learning_rate": 2.0e-4,
     "schedule": "linear", "warmup_fraction": 0.2, "batch_size": 8, "micro_batch_size": 4, "epochs": 2,
     "weight_decay": 0.1, "max_gradient_norm": 0.5, "evaluations": 2, "early_stopping_patience": 1,
-    "max_validation_records": 7,
+    "max_validation_records": 7, "rank_scaling": "rslora", "method": "dora", "layers": 1, "label_smoothing": 0.1,
+    "neftune_alpha": 5.0, "activation_checkpointing": True,
 }  # fmt: skip
 
 
