@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from configs.errors import BaseModelError
 from tasks.inference.forward import output_logits
 from tasks.training.batches import Example, PaddedBatch, pad_batch
+from tasks.training.cross_entropy import loss_and_gradient
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -77,9 +77,11 @@ class _ChunkedLoss(torch.autograd.Function):
         for part, wanted in zip(hidden.chunk(parts), targets.chunk(parts), strict=True):
             with torch.enable_grad():
                 leaf = part.detach().requires_grad_()
-                loss = cross_entropy(output_logits(model, leaf), wanted, reduction="sum")
-            gradients += torch.autograd.grad(loss, leaf)
-            total += loss.detach()
+                logits = output_logits(model, leaf)
+            # no backward up to here reads the logits themselves; torch would raise if one did
+            loss, gradient = loss_and_gradient(logits.detach(), wanted)
+            gradients += torch.autograd.grad(logits, leaf, gradient)
+            total += loss
         ctx.save_for_backward(torch.cat(gradients))
         return total
 
