@@ -20,7 +20,7 @@ IsComplete = Callable[[Sequence[int]], bool]
 """Tells from a row's new tokens whether its answer ends here."""
 
 OnLogits = Callable[[Sequence[int], torch.Tensor], None]
-"""Sees the numbers of prompts and their [prompts, vocabulary] logits, in fp32, at one step."""
+"""Sees the numbers of prompts and the [prompts, vocabulary] logits, in fp32, of the next step of each, one by one."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,13 @@ class _Rules:
     stop_ids: frozenset[int]
     is_complete: IsComplete | None
     on_logits: OnLogits | None
+
+    def goes_on(self, answer: list[int], token: int) -> bool:
+        """Append the token to its answer unless it stops it; say whether there is more to come."""
+        if token in self.stop_ids:
+            return False
+        answer.append(token)
+        return len(answer) < self.max_new_tokens and not (self.is_complete is not None and self.is_complete(answer))
 
 
 def generate(
@@ -40,6 +47,7 @@ def generate(
     pad_id: int,
     token_budget: int,
     shared_prefix: SharedPrefix | None = None,
+    drafts: Sequence[Sequence[int]] | None = None,
     is_complete: IsComplete | None = None,
     on_logits: OnLogits | None = None,
     on_batch: Callable[[int], None] | None = None,
@@ -54,6 +62,9 @@ def generate(
         pad_id: token that stands for padding; it is never looked at.
         token_budget: most tokens of a batch, answers and padding included, the shared prefix not.
         shared_prefix: from `share_prefix`, of prompts that these belong to; None: what these prompts share.
+        drafts: a guess at each answer. One pass tells what the model says at each of its tokens; a row goes on token by
+            token from where that is something else, so guesses change no answer. None: no guesses. A model that takes
+            no masks of ours makes no use of them.
         is_complete: ends an answer besides the stop tokens; None: nothing else does.
         on_logits: sees each step's logits.
         on_batch: is told how many prompts each finished batch held.
@@ -67,67 +78,92 @@ def generate(
     answers: list[list[int]] = [[] for _ in prompts]
     with evaluation_mode(model) as causal:
         style = mask_style(causal)
+        guesses = [draft[: max_new_tokens - 1] for draft in drafts] if drafts and style else [()] * len(prompts)
         lengths = [len(tail) + max_new_tokens for tail in tails]
         for batch in plan_batches(lengths, token_budget=token_budget, equal_lengths=style is None):
-            batch_tails = [tails[row] for row in batch]
             context, hidden, positions = run_prompts(
-                causal, style, batch_tails, prefix=prefix, pad_id=pad_id, room=lengths[batch[0]]
-            )
-            _decode(causal, context, hidden, positions, batch=batch, answers=answers, rules=rules)
+                causal, style, [[*tails[row], *guesses[row]] for row in batch],
+                prefix=prefix, pad_id=pad_id, room=lengths[batch[0]],
+            )  # fmt: skip
+            rows = _Rows(causal, context, rules=rules, numbers=batch, answers=[answers[row] for row in batch])
+            rows.decode(hidden, positions, guesses=[guesses[row] for row in batch])
             if on_batch is not None:
                 on_batch(len(batch))
     return answers
 
 
-def _decode(
-    causal: PreTrainedModel,
-    context: RowContext,
-    hidden: torch.Tensor,
-    positions: torch.Tensor,
-    *,
-    batch: Sequence[int],
-    answers: list[list[int]],
-    rules: _Rules,
-) -> None:
-    """Append to the answers of one batch until each has ended; rows that have are dropped.
+class _Rows:
+    """One batch, whose answers grow until each has ended; rows that have are dropped."""
 
-    Args:
-        causal: the model.
-        context: what the rows have been fed.
-        hidden: [rows, width] of each row's last token.
-        positions: [rows] of each row's last token.
-        batch: the prompt number of each row.
-        answers: of all prompts.
-        rules: when an answer ends.
-    """
-    for step in range(rules.max_new_tokens):
-        chosen = _most_probable(causal, hidden, batch=batch, on_logits=rules.on_logits)
-        going_on = [
-            place for place, token in enumerate(chosen.tolist()) if _goes_on(answers[batch[place]], token, rules)
-        ]
-        if not going_on or step == rules.max_new_tokens - 1:
-            return
-        if len(going_on) < len(batch):
-            places = torch.tensor(going_on, device=chosen.device)
-            context.keep_rows(places)
-            chosen, positions, batch = chosen[places], positions[places], [batch[place] for place in going_on]
-        positions = positions + 1
-        hidden = context.feed(chosen[:, None], positions[:, None])[:, 0]
+    def __init__(
+        self,
+        causal: PreTrainedModel,
+        context: RowContext,
+        *,
+        rules: _Rules,
+        numbers: Sequence[int],
+        answers: Sequence[list[int]],
+    ) -> None:
+        """Take up rows that have been fed their prompts, as `context` knows, and perhaps a guess at their answers.
 
+        Args:
+            causal: the model.
+            context: what the rows have been fed.
+            rules: when an answer ends.
+            numbers: the prompt number of each row.
+            answers: of each row; is appended to.
+        """
+        self._causal, self._context, self._rules = causal, context, rules
+        self._numbers, self._answers = list(numbers), list(answers)
 
-def _goes_on(answer: list[int], token: int, rules: _Rules) -> bool:
-    if token in rules.stop_ids:
-        return False
-    answer.append(token)
-    return rules.is_complete is None or not rules.is_complete(answer)
+    def decode(self, hidden: torch.Tensor, positions: torch.Tensor, *, guesses: Sequence[Sequence[int]]) -> None:
+        """Decode until no row is left.
 
+        Args:
+            hidden: [rows, tokens, width] of the tokens fed last.
+            positions: [rows, tokens] of the tokens fed last.
+            guesses: of each row, already fed: the end of the tokens fed last.
+        """
+        while said := self._hear(hidden, guesses):
+            places = torch.tensor(list(said), device=positions.device)
+            unused = torch.tensor([len(guess) for guess in guesses], device=positions.device)
+            unused[places] -= torch.tensor([used for _, used in said.values()], device=positions.device)
+            if unused[places].any():
+                self._context.hide_newest(unused)
+            ends = positions[:, -1] - unused
+            if len(said) < len(self._numbers):
+                self._context.keep_rows(places)
+                self._numbers = [self._numbers[row] for row in said]
+                self._answers = [self._answers[row] for row in said]
+            tokens = torch.tensor([[token] for token, _ in said.values()], device=positions.device)
+            positions = ends[places, None] + 1
+            hidden = self._context.feed(tokens, positions)
+            guesses = [()] * len(said)
 
-def _most_probable(
-    causal: PreTrainedModel, hidden: torch.Tensor, *, batch: Sequence[int], on_logits: OnLogits | None
-) -> torch.Tensor:
-    chosen = []
-    for part, logits in in_chunks(causal, hidden):
-        if on_logits is not None:
-            on_logits(batch[part], logits)
-        chosen.append(logits.argmax(dim=-1))
-    return torch.cat(chosen)
+    def _hear(self, hidden: torch.Tensor, guesses: Sequence[Sequence[int]]) -> dict[int, tuple[int, int]]:
+        """Append what the model says to the answers, as far as the guesses agree and one token on.
+
+        Returns:
+            For each row that goes on its newest token and how much of its guess was right.
+        """
+        asked = [(row, place) for row, guess in enumerate(guesses) for place in range(len(guess) + 1)]
+        states = torch.cat([hidden[row, -len(guess) - 1 :] for row, guess in enumerate(guesses)])
+        going_on: dict[int, tuple[int, int]] = {}
+        settled: set[int] = set()
+        for part, logits in in_chunks(self._causal, states):
+            heard = []
+            for index, token in enumerate(logits.argmax(dim=-1).tolist()):
+                row, place = asked[part.start + index]
+                if row in settled:
+                    continue
+                heard.append(index)
+                goes_on = self._rules.goes_on(self._answers[row], token)
+                if goes_on and place < len(guesses[row]) and token == guesses[row][place]:
+                    continue
+                settled.add(row)
+                if goes_on:
+                    going_on[row] = (token, place)
+            if self._rules.on_logits is not None and heard:
+                numbers = [self._numbers[asked[part.start + index][0]] for index in heard]
+                self._rules.on_logits(numbers, logits if len(heard) == len(logits) else logits[heard])
+        return going_on

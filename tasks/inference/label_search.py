@@ -58,7 +58,7 @@ def choose_labels(
             context, hidden, positions = run_prompts(
                 causal, style, batch_tails, prefix=prefix, pad_id=pad_id, room=lengths[batch[0]]
             )
-            chosen[batch] = _search(causal, context, hidden, positions, tree=tree)
+            chosen[batch] = _search(causal, context, hidden[:, -1], positions[:, -1], tree=tree)
             if on_batch is not None:
                 on_batch(len(batch))
     return chosen

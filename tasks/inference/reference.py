@@ -76,7 +76,10 @@ class _Notes:
 
 
 def logits(loaded: LoadedBase, arguments: dict[str, Any], report: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """Decode records greedily one at a time and in batches, and store tokens and logits.
+    """Decode records greedily in batches and one at a time, and store tokens and logits.
+
+    What a batch said is the draft of each single record's answer: one pass finds out whether the record alone says the
+    same, token by token, and where it doesn't it is decoded on from there.
 
     The file holds `record_ids`, and for both runs, `_1` and `_n`: `tokens` [records, steps] (`NO_TOKEN` after the
     end, the end token itself left out), `best_two` [records, steps, 2], the two largest logits of each step that was
@@ -102,10 +105,13 @@ def logits(loaded: LoadedBase, arguments: dict[str, Any], report: Callable[[dict
         writer = PromptWriter(task.option, loaded.tokenizer, context_tokens=context)
         prompts = [writer.prompt_ids(record, ()) for record in records]
         stop_ids = writer.stop_ids(records[0])
+        in_batches, drafts = _decoded(
+            loaded, prompts, task, run="n", stop_ids=stop_ids, token_budget=task.batch_token_budget
+        )
         # a budget of one token puts each row into a batch of its own
-        for run, token_budget in (("1", 1), ("n", task.batch_token_budget)):
-            arrays |= _decoded(loaded, prompts, task, run=run, stop_ids=stop_ids, token_budget=token_budget)
-            report({"done": len(records), "total": len(records)})
+        arrays |= _decoded(loaded, prompts, task, run="1", stop_ids=stop_ids, token_budget=1, drafts=drafts)[0]
+        arrays |= in_batches
+        report({"done": len(records), "total": len(records)})
         if task.option.decoding == "label_scoring" and task.labels:
             arrays["labels"] = choose_labels(
                 loaded.model, prompts,
@@ -163,7 +169,9 @@ def _decoded(
     run: str,
     stop_ids: set[int],
     token_budget: int,
-) -> dict[str, NDArray[Any]]:
+    drafts: Sequence[Sequence[int]] | None = None,
+) -> tuple[dict[str, NDArray[Any]], list[list[int]]]:
+    """Return the arrays of one run, and its answers."""
     vocabulary = loaded.model.get_output_embeddings().weight.shape[0]
     notes = _Notes(
         len(prompts), max_new_tokens=task.max_new_tokens, top_tokens=min(task.top_tokens, vocabulary)
@@ -176,17 +184,19 @@ def _decoded(
         pad_id=pad_token_id(loaded),
         token_budget=token_budget,
         shared_prefix=NO_PREFIX if run == "1" else None,
+        drafts=drafts,
         on_logits=notes.note,
     )
     tokens = np.full((len(prompts), task.max_new_tokens), NO_TOKEN, dtype=np.int64)
     for row, answer in enumerate(answers):
         tokens[row, : len(answer)] = answer
-    return {
+    arrays: dict[str, NDArray[Any]] = {
         f"tokens_{run}": tokens,
         f"best_two_{run}": notes.best_two,
         f"top_ids_{run}": notes.top_ids,
         f"top_logits_{run}": notes.top_logits,
     }
+    return arrays, answers
 
 
 def _store(arrays: Mapping[str, NDArray[Any]], references: Path) -> str:

@@ -86,6 +86,12 @@ class RowContext:
         hidden: torch.Tensor = output.last_hidden_state
         return hidden
 
+    def hide_newest(self, counts: torch.Tensor) -> None:
+        """Let nothing see so many of the tokens that each of the [rows] was fed last; not without masks of ours."""
+        columns = torch.arange(self._key_positions.shape[1], device=counts.device)
+        hidden = columns >= self._key_positions.shape[1] - counts[:, None]
+        self._key_positions = self._key_positions.masked_fill(hidden, -1)
+
     def keep_rows(self, rows: torch.Tensor) -> None:
         """Drop all other rows."""
         self._key_positions = self._key_positions[rows]
@@ -135,11 +141,12 @@ def run_prompts(
         room: tokens that a row will be fed after the prefix, its tail included; more makes it move its cache.
 
     Returns:
-        The rows, and of each row's last token the [rows, width] hidden state and the [rows] position.
+        The rows, and of their tails, padded on the left, the [rows, longest, width] hidden states and the
+        [rows, longest] positions.
     """
     tokens, positions = left_padded(tails, pad_id=pad_id, first_position=len(prefix.token_ids), device=model.device)
     context = RowContext.growing(model, style, prefix=prefix, room=room)
-    return context, context.feed(tokens, positions)[:, -1], positions[:, -1]
+    return context, context.feed(tokens, positions), positions
 
 
 def own_tokens(prompts: Sequence[Sequence[int]], prefix: SharedPrefix) -> list[Sequence[int]]:

@@ -70,7 +70,8 @@ class AdapterModel(PythonModel):  # type: ignore[misc]
         Args:
             context: MLflow's; not used.
             model_input: the rows.
-            params: `mode` ("answer", or "logits" for the parity check) and `batch_size` (rows at once).
+            params: `mode` ("answer", or "logits" for the parity check), `batch_size` (rows at once) and `drafts` (JSON:
+                guesses at the rows' tokens, which need not be decoded where one pass finds that the model says them).
 
         Returns:
             One text for each row; in mode "logits" one {"tokens": ids, "logits": first step's, fp32} for each row,
@@ -86,8 +87,11 @@ class AdapterModel(PythonModel):  # type: ignore[misc]
             if scores_labels:
                 return [self._best_label(row) for row in rows]
             size = max(1, int(params.get("batch_size", 8)))
-            batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-            decoded = [answer for batch in batches for answer in self._decode(batch)]
+            drafts = json.loads(params.get("drafts") or "[]") or [None] * len(rows)
+            decoded: list[tuple[list[int], Any]] = []
+            for start in range(0, len(rows), size):
+                batch, guesses = rows[start : start + size], drafts[start : start + size]
+                decoded += self._confirmed(batch, guesses) or self._decode(batch)
         if params.get("mode") == "logits":
             return [{"tokens": tokens, "logits": logits} for tokens, logits in decoded]
         return [self._writer.text(tokens) for tokens, _ in decoded]
@@ -117,6 +121,37 @@ class AdapterModel(PythonModel):  # type: ignore[misc]
             mask = torch.cat([mask, torch.ones_like(tokens)], dim=1)
         assert first is not None
         return list(zip(answers, first.cpu().numpy(), strict=True))
+
+    def _confirmed(
+        self, rows: Sequence[dict[str, Any]], drafts: Sequence[list[int] | None]
+    ) -> list[tuple[list[int], Any]] | None:
+        """Return what `_decode` does where every draft is what the model says at each step, else None."""
+        from transformers import DynamicCache
+
+        if None in drafts:
+            return None
+        stops = [self._writer.end_token_id(row) for row in rows]
+        limit = self._spec["max_new_tokens"]
+        wanted = [
+            [*itertools.takewhile(stop.__ne__, draft or ()), stop][:limit]
+            for draft, stop in zip(drafts, stops, strict=True)
+        ]
+        prompts = [self._writer.prompt_ids(row) for row in rows]
+        tokens, mask = self._padded([prompt + steps[:-1] for prompt, steps in zip(prompts, wanted, strict=True)])
+        logits = self._logits(
+            tokens,
+            DynamicCache(config=self._model.config),
+            attention_mask=mask,
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            logits_to_keep=max(map(len, wanted)),
+        )
+        said = logits.argmax(dim=-1).tolist()
+        if any(row[-len(steps) :] != steps for row, steps in zip(said, wanted, strict=True)):
+            return None
+        return [
+            ([token for token in steps if token != stop], row[-len(steps)].cpu().numpy())
+            for row, steps, stop in zip(logits, wanted, stops, strict=True)
+        ]
 
     def _padded(self, prompts: Sequence[list[int]]) -> tuple[Any, Any]:
         """Return [rows, longest] tokens, padded on the left, and 1 where there is one."""

@@ -123,7 +123,11 @@ def _signature(package: AdapterPackage) -> ModelSignature:
         inputs=Schema(columns),
         outputs=Schema([ColSpec(DataType.string)]),
         params=ParamSchema(
-            [ParamSpec("mode", DataType.string, "answer"), ParamSpec("batch_size", DataType.integer, 8)]
+            [
+                ParamSpec("mode", DataType.string, "answer"),
+                ParamSpec("batch_size", DataType.integer, 8),
+                ParamSpec("drafts", DataType.string, ""),
+            ]
         ),
     )
 

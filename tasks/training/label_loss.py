@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from configs.errors import BaseModelError
 from tasks.inference.forward import output_logits
 from tasks.training.batches import Example, PaddedBatch, pad_batch
+from tasks.training.cross_entropy import loss_and_gradient
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -86,9 +86,10 @@ class _ChunkedLoss(torch.autograd.Function):
             with torch.enable_grad():
                 leaf = part.detach().requires_grad_()
                 logits = output_logits(model, leaf)
-                loss = cross_entropy(logits, wanted, reduction="sum", label_smoothing=label_smoothing)
-            gradients += torch.autograd.grad(loss, leaf)
-            total += cross_entropy(logits.detach(), wanted, reduction="sum") if label_smoothing else loss.detach()
+            # no backward up to here reads the logits themselves; torch would raise if one did
+            loss, gradient = loss_and_gradient(logits.detach(), wanted, label_smoothing=label_smoothing)
+            gradients += torch.autograd.grad(logits, leaf, gradient)
+            total += loss
         ctx.save_for_backward(torch.cat(gradients))
         return total
 

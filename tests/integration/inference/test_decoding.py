@@ -80,6 +80,52 @@ def test_the_padding_token_does_not_matter(gemma3: PreTrainedModel) -> None:
     assert generate(gemma3, PROMPTS, **{**SETTINGS, "pad_id": 77}) == generate(gemma3, PROMPTS, **SETTINGS)
 
 
+def _drafts(answers: list[list[int]], kind: str) -> list[list[int]]:
+    """Guesses that are right, right to begin with, too long, or anything."""
+    match kind:
+        case "right":
+            return answers
+        case "wrong from the middle on":
+            return [[*answer[: len(answer) // 2], 96, *answer[len(answer) // 2 + 1 :]] for answer in answers]
+        case "too long":
+            return [[*answer, *([7] * 9)] for answer in answers]
+        case _:
+            return [answer[: row % 3] if row % 2 else [5, 4, 3] for row, answer in enumerate(answers)]
+
+
+@pytest.mark.parametrize("token_budget", [1, 60, 100_000])
+@pytest.mark.parametrize("kind", ["right", "wrong from the middle on", "too long", "anything"])
+def test_a_draft_changes_no_answer_and_no_logits(model: PreTrainedModel, kind: str, token_budget: int) -> None:
+    def answered(**drafts: Any) -> tuple[list[list[int]], list[torch.Tensor]]:
+        seen: dict[int, list[torch.Tensor]] = {row: [] for row in range(len(PROMPTS))}
+
+        def note(rows: Any, values: torch.Tensor) -> None:
+            for row, value in zip(rows, values, strict=True):
+                seen[row].append(value)
+
+        answers = generate(model, PROMPTS, **{**SETTINGS, "token_budget": token_budget}, **drafts, on_logits=note)
+        return answers, [torch.stack(steps) for steps in seen.values()]
+
+    answers, logits = answered()
+
+    guessed, guessed_logits = answered(drafts=_drafts(answers, kind))
+
+    assert guessed == answers
+    for ours, plain in zip(guessed_logits, logits, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4)
+
+
+def test_a_right_draft_takes_one_pass(gemma3: PreTrainedModel) -> None:
+    answers = generate(gemma3, PROMPTS, **SETTINGS)
+    passes: list[object] = []
+    handle = gemma3.base_model.register_forward_pre_hook(lambda *_: passes.append(None))
+
+    generate(gemma3, PROMPTS, **SETTINGS, drafts=answers, shared_prefix=NO_PREFIX)
+    handle.remove()
+
+    assert len(passes) == 1
+
+
 def test_an_answer_ends_where_it_is_complete(gemma3: PreTrainedModel) -> None:
     whole = generate(gemma3, PROMPTS, **SETTINGS)
 

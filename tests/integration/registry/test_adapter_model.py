@@ -141,6 +141,42 @@ def test_answers_do_not_depend_on_the_batch(trained_home: TrainedHome, tmp_path:
     assert answers[0] == answers[1] == answers[2]
 
 
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("wrong", ["none", "a token", "too short", "too long"])
+def test_a_draft_changes_neither_tokens_nor_logits(
+    trained_home: TrainedHome, tmp_path: Path, wrong: str, size: int
+) -> None:
+    import numpy as np
+
+    with loaded_model(trained_home.package(), tmp_path) as model:
+        plain = model.predict(rows(RECORDS), params={"mode": "logits", "batch_size": size})
+        drafts = [list(answer["tokens"]) for answer in plain]
+        if wrong == "a token":
+            drafts[1][-1] += 1
+        elif wrong == "too short":
+            drafts = [draft[:-1] for draft in drafts]
+        elif wrong == "too long":
+            drafts = [[*draft, 5] for draft in drafts]
+        params = {"mode": "logits", "batch_size": size, "drafts": json.dumps(drafts)}
+        drafted = model.predict(rows(RECORDS), params=params)
+
+    assert [answer["tokens"] for answer in drafted] == [answer["tokens"] for answer in plain]
+    for ours, expected in zip(drafted, plain, strict=True):
+        np.testing.assert_allclose(ours["logits"], expected["logits"], atol=1e-4)
+
+
+def test_a_right_draft_is_not_decoded_again(trained_home: TrainedHome, tmp_path: Path) -> None:
+    with loaded_model(trained_home.package(), tmp_path) as model:
+        plain = model.predict(rows(RECORDS), params={"mode": "logits", "batch_size": 1})
+        inner = model.unwrap_python_model()._model
+        passes: list[object] = []
+        inner.register_forward_pre_hook(lambda *_: passes.append(None))
+        drafts = json.dumps([answer["tokens"] for answer in plain])
+        model.predict(rows(RECORDS), params={"mode": "logits", "batch_size": 1, "drafts": drafts})
+
+    assert len(passes) == len(RECORDS)
+
+
 def test_the_base_is_found_where_the_environment_says(
     trained_home: TrainedHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
