@@ -82,7 +82,8 @@ def test_the_signature_names_the_columns_and_the_parameters(tracker: Tracker, tr
     signature = Model.load(str(file.parent)).signature
 
     assert {column.name: column.required for column in signature.inputs} == {"prompt": True, "source": False}
-    assert {parameter.name: parameter.default for parameter in signature.params} == {"mode": "answer", "batch_size": 8}
+    params = {parameter.name: parameter.default for parameter in signature.params}
+    assert params == {"mode": "answer", "batch_size": 8, "drafts": ""}
 
 
 def test_the_same_package_is_registered_once_even_from_another_run(tracker: Tracker, trained_home: TrainedHome) -> None:
