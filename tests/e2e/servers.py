@@ -57,6 +57,13 @@ class Servers:
         with self.client() as client:
             return client.read_flow_run(flow_run)
 
+    def events(self, name: str) -> list[Any]:
+        """Events of a name that the Prefect server has."""
+        from prefect.events.filters import EventFilter
+
+        with self.client() as client:
+            return list(client.read_events(EventFilter.model_validate({"event": {"name": [name]}}), limit=50).events)
+
     def wait(self, flow_run: UUID) -> FlowRun:
         """Wait until a run ends."""
         return wait_for(lambda: done(self.run(flow_run)), what=f"flow run {flow_run} to end")

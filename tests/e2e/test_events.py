@@ -252,8 +252,4 @@ def trained_runs(place: Place) -> list[Any]:
 
 
 def events(place: Place, name: str) -> list[Any]:
-    """Events of a name that the Prefect server has."""
-    from prefect.events.filters import EventFilter
-
-    with place.servers.client() as client:
-        return list(client.read_events(EventFilter.model_validate({"event": {"name": [name]}}), limit=50).events)
+    return place.servers.events(name)

@@ -205,6 +205,8 @@ def test_a_move_in_mlflow_is_unreviewed_until_somebody_says_why(servers: Servers
     assert "by hand" in history
     assert "shown to the board" in history
     assert "through Prefect" in history
+    told = wait_for(lambda: servers.events("burnish.model.promoted"), what="the move to be told")
+    assert {(event.payload["alias"], event.payload["version"]) for event in told} == {("champion", "1")}
 
 
 def test_a_second_fine_tune_waits_and_says_for_whom_and_a_cancelled_one_stops_and_goes_on(servers: Servers) -> None:
