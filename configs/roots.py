@@ -87,7 +87,7 @@ def resolve_recipe(request: RecipeRequest, *, confined: bool) -> tuple[Recipe, P
     root = project_root_of(path)
     if confined:
         _check_confined(recipe, project_root=root, roots=roots)
-        _check_changeable(request.overrides, path)
+        check_changeable(request.overrides, path)
     return with_chat_templates(with_schema_read(recipe, root), project_root=root), root
 
 
@@ -121,14 +121,22 @@ def _check_confined(recipe: Recipe, *, project_root: Path, roots: Sequence[Path]
         named["data.json_schema"] = recipe.data.json_schema
     named |= {f"{key}.chat_template": path for key, path in chat_template_files(recipe).items()}
     for key, value in named.items():
-        if value is not None and not any((project_root / value).resolve().is_relative_to(root) for root in roots):
+        if value is None:
+            continue
+        path = (project_root / Path(value).expanduser()).resolve()  # as whoever opens it reads it
+        if not any(path.is_relative_to(root) for root in roots):
             raise RecipeError(
                 f"{key} is outside the configured roots, got {value}; allowed below {', '.join(map(str, roots))}; "
                 f"{ROOTS} adds folders"
             )
 
 
-def _check_changeable(overrides: Sequence[str], path: Path) -> None:
+def check_changeable(overrides: Sequence[str], path: Path) -> None:
+    """Refuse overrides of what a model is judged by.
+
+    Raises:
+        RecipeError: names them, and what may be changed.
+    """
     keys = [override.partition("=")[0] for override in overrides]
     refused = [key for key in keys if not any(key == part or key.startswith(f"{part}.") for part in CHANGEABLE)]
     if refused:

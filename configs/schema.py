@@ -487,7 +487,7 @@ class Evaluation(Section):
     (see guides/metrics.md)."""
     also: tuple[Metric, ...] | None = None
     """Metrics shown beside it, that never decide; None: exact_match, normalised_match and token_f1, with free text
-    rouge_l and chrf too, with `data.json_schema` json_valid and json_fields."""
+    rouge_l and chrf too, with `data.json_schema` json_valid and json_fields, with calls of tools tool_call_match."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Level of every interval shown; that of a gain rises at later looks at the test set (`promotion.alpha`)."""
     slice_by: tuple[str, ...] = ("label", "length")

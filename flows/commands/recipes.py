@@ -27,7 +27,7 @@ def add_recipe_commands(commands: Any) -> None:
     add_recipe(retrain)
     retrain.add_argument("--force", action="store_true", help="train anew though nothing changed")
     retrain.add_argument("--reason", type=reason, default="", help="why you ask; kept with the run")
-    text = "look once whether a recipe's data changed, and tell the Prefect server"
+    text = "look once whether a recipe's data changed or a retrain is due, and tell the Prefect server"
     add_recipe(add_command(commands, "watch", _watch, text))
     preview = add_command(commands, "preview", _preview, "show rendered records with the trained tokens marked")
     add_recipe(preview)

@@ -108,7 +108,8 @@ def logits(loaded: LoadedBase, arguments: dict[str, Any], report: Callable[[dict
         in_batches, drafts = _decoded(
             loaded, prompts, task, run="n", stop_ids=stop_ids, token_budget=task.batch_token_budget
         )
-        # a budget of one token puts each row into a batch of its own
+        # a budget of one token puts each row into a batch of its own; the first is decoded as a single request is
+        drafts = [[], *drafts[1:]]
         arrays |= _decoded(loaded, prompts, task, run="1", stop_ids=stop_ids, token_budget=1, drafts=drafts)[0]
         arrays |= in_batches
         report({"done": len(records), "total": len(records)})

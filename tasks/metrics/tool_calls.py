@@ -86,7 +86,10 @@ def _call_of(value: dict[str, Any]) -> str | None:
             arguments = _parsed(arguments)
         except (ValueError, RecursionError):
             return None
-    return _canonical_call(value["name"], arguments) if isinstance(arguments, dict) else None
+    try:
+        return _canonical_call(value["name"], arguments) if isinstance(arguments, dict) else None
+    except RecursionError:
+        return None
 
 
 def _parsed(text: str) -> Any:

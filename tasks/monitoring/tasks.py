@@ -16,7 +16,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from configs.errors import ServerError
 from configs.requests import NotifyRequest, RetrainRequest, WatchRequest
-from configs.roots import recipe_reference
+from configs.roots import check_changeable, recipe_reference
 from configs.schema import Recipe
 from configs.settings import Settings, settings_from
 from tasks.monitoring.retrain_policy import RetrainDecision, recipe_key, should_ask_again, should_retrain
@@ -155,9 +155,11 @@ def look_and_tell(recipe: Recipe, project_root: Path, request: WatchRequest) -> 
     Where nothing changed, a retrain that is due though nobody does it is asked for.
 
     Raises:
+        RecipeError: the request has overrides that the retrain which it asks for would refuse.
         DataError: the source can't be read.
         ServerError: no Prefect server took the event.
     """
+    check_changeable(request.overrides, Path(request.recipe))
     settings = settings_from(project_root=project_root)
     look = look_at_source(recipe, settings, project_root=project_root)
     seen, now, due = look.seen, datetime.now(UTC), ""

@@ -82,7 +82,8 @@ def _answers(job: dict[str, Any], tracking_uri: str) -> dict[str, Any]:
     drafts = ""
     for run, batch_size in (("n", job["batch_size"]), ("1", 1)):
         said = model.predict(rows, params={"mode": "logits", "batch_size": batch_size, "drafts": drafts})
-        drafts = json.dumps([answer["tokens"] for answer in said])
+        # the first record is decoded token by token, as a single request is: the others are checked in one pass
+        drafts = json.dumps([None, *(answer["tokens"] for answer in said[1:])])
         longest = max(1, *(len(answer["tokens"]) for answer in said)) if said else 1
         tokens = np.full((len(said), longest), NO_TOKEN, dtype=np.int64)
         for place, answer in enumerate(said):

@@ -242,10 +242,16 @@ def _carry_out(run: RecipeRun, version: str, decision: Decision, *, identity: st
     """Move the alias, then tag: a decision that is void by now leaves no version that looks as if it had cleared.
 
     A kill in between loses nothing: the recorded move says that the gates were cleared, and the same command, which
-    finds its move, tags.
+    finds its move, tags. Only whom the version was compared with stands there before: once the version is champion
+    itself, `find_incumbent` must still find the champion of this decision, or the same command would hold another
+    contest and spend another look.
     """
+    from tasks.registry.mlflow_versions import tag_version
+
     if decision.promote:
         check_lease(run.recipe.name)
+        compared = {COMPARED_WITH: decision.champion_version or ""}
+        tag_version(run.tracker, run.recipe.name, version=version, tags=compared)
         _move(run, version, decision, identity)
     _tag(run, version, decision, verdict=verdict.sentence)
     if decision.promote:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.search.budget import trial_budget
 from tasks.search.results import TrialRequest, TrialRow
 from tasks.search.space import shown_parameters
 from tasks.search.study_runner import TrialCallbacks
@@ -28,7 +29,7 @@ class TrialRuns:
         self._run, self._snapshot, self._study_name = run, snapshot, study_name
         self._metric = run.recipe.evaluation.metric
         self._validation = f"validation_{self._metric}"
-        self._budget = run.recipe.search.trials
+        self._budget = trial_budget(run.recipe.search)
         self._bar = ProgressBar(artifact_key(run.recipe.name, "search"), f"search: {self._budget} trials")
         self._ended: dict[str, TrialRow] = {}
         self._children: dict[str, str] = {}
@@ -60,6 +61,7 @@ class TrialRuns:
         # a fine-tune that was interrupted does some steps again, and replays its looks: each is put on record once
         if step > self._on_record[request.name, rows[0].key]:
             self._run.tracker.log_metrics_batch(self._child_of(request.name), rows)
+            self._on_record[request.name, rows[0].key] = step
         if not report.get("replayed"):
             self._tell(request, report)
 

@@ -58,6 +58,7 @@ def test_what_comes_through_prefect_names_no_other_file(tmp_path: Path, name: st
         ("data.source.path=/etc/passwd", "data.source.path"),
         ("data.source.path=../secrets.jsonl", "data.source.path"),
         ("base={kind: folder, path: /root/model}", "base.path"),
+        ("base={kind: folder, path: ~/model}", "base.path"),
         ("data.json_schema=/etc/hostname", "data.json_schema"),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 from configs.errors import RegistryError
 from tasks.promotion.alias_moves import CLEARED, DECISION, alias_history, rollback, unreviewed
 from tasks.promotion.tasks import promote_identity
+from tasks.registry.incumbent import COMPARED_WITH
 from tasks.registry.mlflow_versions import aliases_of, get_version
 from tasks.tracking.mlflow_runs import Tracker
 from tests.promotion_stages import Stages, make_stages
@@ -91,8 +92,10 @@ def test_a_kill_between_the_move_and_the_tag_loses_neither(
         patched.setattr("tasks.promotion.tasks.reach", killed)
         stages.decide()
     after_the_kill = unreviewed(tracker, NAME)
+    compared = get_version(tracker, NAME, version="2").tags[COMPARED_WITH]
     stages.decide()
 
     assert after_the_kill == {}
+    assert compared == "1"  # or the same command would hold another contest
     assert get_version(tracker, NAME, version="2").tags[DECISION] == CLEARED
     assert len(alias_history(tracker, NAME)) == 2
