@@ -129,10 +129,10 @@ class Place:
         with self.servers.client() as client:
             client.request("POST", "/events", json=body)
 
-    def the_one_retrain(self, *, seconds: float = 240) -> FlowRun:
+    def the_one_retrain(self) -> FlowRun:
         """Wait until a new run of `retrain` ended; there is no other one."""
         (run,) = wait_for(self.retrains, what="a run of retrain")
-        ended: FlowRun = self.servers.wait(run.id, seconds=seconds)
+        ended = self.servers.wait(run.id)
         assert [each.id for each in self.retrains()] == [run.id]
         self.seen.add(run.id)
         return ended
