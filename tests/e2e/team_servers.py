@@ -86,7 +86,7 @@ def team_servers(folder: Path) -> Iterator[TeamServers]:
         base = {**clean_environment(), **store.environment, "HOME": str(folder), "BURNISH_POSTGRES_URL": postgres.url}
         set_private_switches(base)
         base |= {"BURNISH_ARTIFACT_ROOT": f"s3://{BUCKET}/burnish", "BURNISH_HOME": str(folder / "admin")}
-        _provision(base)
+        provision(base)
         mlflow_url, mlflow = _mlflow(folder, base)
         prefect_url, prefect = _prefect(folder, base)
         for server in (mlflow, prefect):
@@ -95,7 +95,7 @@ def team_servers(folder: Path) -> Iterator[TeamServers]:
         for server in (mlflow, prefect):
             server.wait()
         user = {"MLFLOW_TRACKING_USERNAME": "worker", "MLFLOW_TRACKING_PASSWORD": SECRETS["mlflow user"]}
-        _provision({
+        provision({
             **base, **user, "MLFLOW_TRACKING_URI": mlflow_url, "MLFLOW_AUTH_ADMIN_PASSWORD": SECRETS["mlflow admin"],
             "PREFECT_API_URL": prefect_url, "PREFECT_API_AUTH_STRING": f"team:{SECRETS['prefect']}",
         })  # fmt: skip
@@ -113,7 +113,7 @@ def team_servers(folder: Path) -> Iterator[TeamServers]:
         yield TeamServers(folder, postgres, store, mlflow, prefect, mlflow_url, environment)
 
 
-def _provision(environment: Mapping[str, str]) -> None:
+def provision(environment: Mapping[str, str]) -> None:
     """`burnish provision`, twice: the second time there is nothing to make."""
     command = [sys.executable, "-m", "flows", "provision"]
     for said in (True, False):

@@ -23,7 +23,7 @@ from configs.errors import ServerError
 from configs.settings import databases_on
 from tests.e2e.installation import PROJECT, Installation, clean_environment
 from tests.e2e.servers import PATIENCE_SECONDS, wait_for
-from tests.e2e.team_servers import SECRETS, TeamServers, kill_tree, team_servers
+from tests.e2e.team_servers import SECRETS, TeamServers, kill_tree, provision, team_servers
 from tests.postgres_cluster import binary
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -275,6 +275,11 @@ def test_two_workers_run_three_recipes_though_one_is_killed_mid_trial(
     def state(run: UUID) -> str:
         return str(prefect.read_flow_run(run).state.name)
 
+    # forms offer the recipes that whoever provisions has at hand
+    provision({
+        **clean_environment(), **team.environment, "MLFLOW_AUTH_ADMIN_PASSWORD": SECRETS["mlflow admin"],
+        "BURNISH_HOME": str(team.folder / "admin"), "BURNISH_ROOTS": str(recipes),
+    })  # fmt: skip
     submitted = {name: submit(name) for name in ("one", "two", "three")}
     c, d = (machine(name).home for name in ("c", "d"))
     with ExitStack() as stack:
