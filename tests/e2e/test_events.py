@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.installation import clean_environment
+from tests.e2e.installation import RUN_TIMEOUT_SECONDS, clean_environment
 from tests.e2e.servers import Servers, running_servers, wait_for
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Place:
         subprocess.run(
             [sys.executable, "-m", "prefect", "event", "emit", *arguments],
             env={**clean_environment(), "PREFECT_API_URL": self.servers.api_url, "PREFECT_HOME": str(self.project)},
-            check=True, capture_output=True, timeout=60,
+            check=True, capture_output=True, timeout=RUN_TIMEOUT_SECONDS,
         )  # fmt: skip
 
     def retrains(self) -> list[FlowRun]:

@@ -15,7 +15,7 @@ import pytest
 
 from configs.loading import load_recipe
 from configs.settings import settings_from
-from tests.e2e.installation import PROJECT, Installation, clean_environment
+from tests.e2e.installation import PROJECT, RUN_TIMEOUT_SECONDS, Installation, clean_environment
 from tests.e2e.test_kill import assert_no_process_is_left, assert_nothing_runs
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def storm(finished: Installation, tmp_path_factory: pytest.TempPathFactory) -> S
     started = [installation.start(*OTHER_DATA) for _ in range(TRIGGERS)]
     ended = []
     for command in started:
-        output, errors = command.communicate(timeout=300)
+        output, errors = command.communicate(timeout=RUN_TIMEOUT_SECONDS)
         ended.append(subprocess.CompletedProcess(command.args, command.returncode, output, errors))
     return Storm(installation, ended)
 
@@ -103,7 +103,7 @@ def test_nothing_changed_is_told_and_touches_no_model(copied: Callable[[], Insta
     skipped = subprocess.run(
         [sys.executable, "-c", _LOADED, ",".join(HEAVY), *RETRAIN],
         env={**clean_environment(), **installation.environment, "BURNISH_HOME": str(installation.home)},
-        cwd=PROJECT, capture_output=True, text=True, timeout=120,
+        cwd=PROJECT, capture_output=True, text=True, timeout=RUN_TIMEOUT_SECONDS,
     )  # fmt: skip
 
     (run,) = prefect_runs(installation)
