@@ -68,11 +68,11 @@ class TrialRuns:
     def _note_memory(self, request: TrialRequest, report: Mapping[str, Any]) -> None:
         """Put the predicted peak and the micro-batch on record, and warn where memory is short.
 
-        MLflow's page draws what stands before a slash as a section of its own, below the curves of the training.
+        As tags: as metrics they would stand among the curves by which trials are compared.
         """
-        values = {"memory/predicted_mb": "memory_predicted_mb", "memory/micro_batch_size": "micro_batch_size"}
-        rows = [MetricRow(metric, report[key], report["step"]) for metric, key in values.items()]
-        self._run.tracker.log_metrics_batch(self._child_of(request.name), rows)
+        keys = ("memory_predicted_mb", "micro_batch_size")
+        tags = {f"burnish.{key}": f"{report[key]:.0f}" for key in keys}
+        self._run.tracker.set_tags(self._child_of(request.name), tags)
         if report["advice"]:
             log.warning("  %s", report["advice"])
 
@@ -98,12 +98,11 @@ class TrialRuns:
 
     def _put_on_record(self, row: TrialRow) -> None:
         tracker, child = self._run.tracker, self._child_of(row.name)
-        values = {
-            "validation_best": row.value, "training_seconds": row.seconds, "memory/peak_mb": row.memory_peak_mb
-        }  # fmt: skip
+        values = {"validation_best": row.value, "training_seconds": row.seconds}
         rows = [MetricRow(key, value, row.steps) for key, value in values.items() if value is not None]
         tracker.log_metrics_batch(child, rows)
-        tracker.set_tags(child, {"burnish.state": row.state, "burnish.adapter": row.adapter or ""})
+        peak = {} if row.memory_peak_mb is None else {"burnish.memory_peak_mb": f"{row.memory_peak_mb:.0f}"}
+        tracker.set_tags(child, {"burnish.state": row.state, "burnish.adapter": row.adapter or "", **peak})
         tracker.describe(child, _outcome(row, self._metric))
         tracker.finish(child, "FAILED" if row.state in ("failed", "refused") else "FINISHED")
 
