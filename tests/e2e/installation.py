@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
-RUN_TIMEOUT_SECONDS = 600
+RUN_TIMEOUT_SECONDS = 900
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
-PATIENCE_SECONDS = 600.0
+PATIENCE_SECONDS = 900.0
 _DONE = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
