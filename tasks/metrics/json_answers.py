@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from configs.errors import RecipeError
+from tasks.metrics.strict_json import STRICT_JSON
 
 Path = tuple[str | int, ...]
 Leaf = tuple[Path, str, Any]
@@ -138,17 +138,6 @@ def _leaves(value: Any) -> Iterator[Leaf]:
 def _parsed(text: str) -> Any:
     """The value, or `_BROKEN`."""
     try:
-        return json.loads(text, object_pairs_hook=_no_key_twice, parse_constant=_refused)
+        return STRICT_JSON.decode(text)
     except (ValueError, RecursionError):
         return _BROKEN
-
-
-def _no_key_twice(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
-
-
-def _refused(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from tasks.metrics.strict_json import STRICT_JSON
+
 _WRAPPING = re.compile(r"</?tool_calls?>|<\|?/?tool_calls?\|?>|\[/?TOOL_CALLS\]|<\|python_tag\|>|```(?:json)?")
 _MOST_ATTEMPTS = 1000
 _EXACT = 2**53
@@ -28,7 +30,7 @@ def answer_text(content: str, calls: Sequence[tuple[str, str]]) -> str:
         content: what it says.
         calls: name and arguments (a JSON object as text) of each call.
     """
-    lines = [_canonical_call(name, _parsed(arguments)) for name, arguments in calls]
+    lines = [_canonical_call(name, STRICT_JSON.decode(arguments)) for name, arguments in calls]
     return "\n".join([content, *lines] if content.strip() or not lines else lines)
 
 
@@ -66,9 +68,8 @@ def _said(parts: Sequence[str]) -> str:
 
 def _object_at(text: str, start: int) -> tuple[Any, int]:
     """Return the JSON object that begins at a position, and where it ends; None where there is none."""
-    decoder = json.JSONDecoder(object_pairs_hook=_without_repeated_keys, parse_constant=_no_constant)
     try:
-        value, end = decoder.raw_decode(text, start)
+        value, end = STRICT_JSON.raw_decode(text, start)
     except (ValueError, RecursionError):
         return None, start + 1
     return value, end
@@ -83,17 +84,13 @@ def _call_of(value: dict[str, Any]) -> str | None:
     arguments = value.get("arguments", value.get("parameters"))
     if isinstance(arguments, str):
         try:
-            arguments = _parsed(arguments)
+            arguments = STRICT_JSON.decode(arguments)
         except (ValueError, RecursionError):
             return None
     try:
         return _canonical_call(value["name"], arguments) if isinstance(arguments, dict) else None
     except RecursionError:
         return None
-
-
-def _parsed(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_without_repeated_keys, parse_constant=_no_constant)
 
 
 def _canonical_call(name: str, arguments: Any) -> str:
@@ -108,14 +105,3 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, list):
         return [_canonical(inner) for inner in value]
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else value
-
-
-def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
