@@ -46,6 +46,12 @@ IDENTITIES: dict[str, Callable[[RecipeRun], Any]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def no_fresh_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fresh seed would stand on the recipe's run in MLflow: tests/integration/search/test_fresh_seed.py."""
+    monkeypatch.setattr("tasks.search.tasks.seed_of_study", lambda run: run.recipe.seed)
+
+
 @pytest.fixture
 def metric_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     module = tmp_path / "elsewhere_for_identity.py"
