@@ -50,14 +50,21 @@ def settings_of(root: Path, *, use_servers: bool = True) -> Settings:
     return settings_from(project_root=root)
 
 
-def prefect_server_of(settings: Settings) -> AbstractContextManager[str]:
-    """The running Prefect server, or a temporary one on the installation's database."""
+def prefect_server_of(settings: Settings, *, meanwhile: str | None = None) -> AbstractContextManager[str]:
+    """The running Prefect server, or a temporary one on the installation's database.
+
+    Args:
+        settings: of the installation.
+        meanwhile: a module that the block needs, imported while a temporary server starts.
+    """
     from tasks.storage.postgres_databases import prepare_databases
     from tasks.tracking.prefect_server import prefect_server
 
     if settings.prefect_api_url is None:
         prepare_databases(settings)
-    return prefect_server(settings.home, settings.prefect_api_url, database_url=settings.prefect_database_url)
+    return prefect_server(
+        settings.home, settings.prefect_api_url, database_url=settings.prefect_database_url, meanwhile=meanwhile
+    )
 
 
 def show_terms(recipe: Recipe) -> None:

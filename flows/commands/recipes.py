@@ -45,7 +45,7 @@ def _finetune(options: argparse.Namespace) -> int:
     check(recipe, root)
     request = FinetuneRequest(recipe=str(options.recipe), overrides=tuple(options.overrides))
     show_terms(recipe)
-    with prefect_server_of(settings):
+    with prefect_server_of(settings, meanwhile="flows.finetune"):
         from prefect import tags
 
         from flows.finetune import finetune
@@ -90,7 +90,7 @@ def _retrain(options: argparse.Namespace) -> int:
         recipe=str(options.recipe), overrides=tuple(options.overrides), force=options.force, reason=options.reason
     )
     show_terms(recipe)
-    with prefect_server_of(settings):
+    with prefect_server_of(settings, meanwhile="flows.retrain"):
         from prefect import tags
 
         from flows.retrain import retrain
@@ -115,7 +115,7 @@ def _watch(options: argparse.Namespace) -> int:
     recipe, settings, _ = load(options)
     if settings.prefect_api_url is None:
         raise ServerError("watch tells a Prefect server of changes, and PREFECT_API_URL names none; start one, set it")
-    with prefect_server_of(settings):
+    with prefect_server_of(settings, meanwhile="flows.watch"):
         from prefect import tags
 
         from flows.watch import watch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import subprocess
@@ -28,7 +29,9 @@ INSTALLATION_TAG = "installation:"
 
 
 @contextmanager
-def prefect_server(home: Path, api_url: str | None, *, database_url: str | None = None) -> Iterator[str]:
+def prefect_server(
+    home: Path, api_url: str | None, *, database_url: str | None = None, meanwhile: str | None = None
+) -> Iterator[str]:
     """Give the API URL of a Prefect server for the block: the running one at `api_url`, else a temporary one.
 
     Prefect's own temporary server outlives a kill -9 of the flow; this one is ended by the kernel. Sets
@@ -38,6 +41,7 @@ def prefect_server(home: Path, api_url: str | None, *, database_url: str | None 
         home: where a temporary server keeps its log, and its database unless `database_url` names one.
         api_url: of a running server.
         database_url: SQLAlchemy URL of the temporary server's database.
+        meanwhile: a module that the block needs, imported while a temporary server starts: both take seconds.
 
     Raises:
         ServerError: `api_url` does not answer, or the temporary server does not start.
@@ -55,11 +59,14 @@ def prefect_server(home: Path, api_url: str | None, *, database_url: str | None 
         port = _free_port()
         process = _start(port, output.fileno(), database_url)
         url = f"http://127.0.0.1:{port}/api"
+        os.environ["PREFECT_API_URL"] = url
         try:
+            if meanwhile is not None:
+                importlib.import_module(meanwhile)
             _wait_until_healthy(url, process, log)
             starting.close()
-            os.environ["PREFECT_API_URL"] = url
-            yield url
+            with _without_heartbeats():
+                yield url
         finally:
             _send_waiting_logs()
             os.environ.pop("PREFECT_API_URL", None)
@@ -106,6 +113,15 @@ def _lives(tags: Sequence[str]) -> bool:
     return any(tag.startswith(_PROCESS_TAG) and may_be_alive(tag.removeprefix(_PROCESS_TAG)) for tag in tags)
 
 
+@contextmanager
+def _without_heartbeats() -> Iterator[None]:
+    """Nobody hears them on a server that dies with its parent, and each flow waits up to a second for its last."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
+
+
 def _send_waiting_logs() -> None:
     """Send what Prefect has still to send, or it complains of the missing server when the process ends."""
     handlers = sys.modules.get("prefect.logging.handlers")
@@ -114,8 +130,6 @@ def _send_waiting_logs() -> None:
 
 
 def _start(port: int, output: int, database_url: str | None) -> subprocess.Popen[bytes]:
-    import importlib.util
-
     specification = importlib.util.find_spec("prefect")
     assert specification is not None and specification.origin is not None
     command = [

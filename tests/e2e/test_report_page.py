@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
+PLOTS = [
+    "Options on the same 36 test records of 12 groups",
+    "Training curves",
+    "Search history",
+    "Which values went together",
+    "What ran when",
+    "What quality costs",
+]
 _LEAST_CONTRAST = 4.5
 """WCAG 2, level AA, for text of normal size."""
 _CONTRASTS = """() => {
@@ -62,7 +70,8 @@ def test_the_report_opens_from_its_file_without_complaint_or_request(finished: I
         seen.page.goto(address(finished))
 
         assert seen.page.locator(".verdict").inner_text().startswith("Fine-tuning does not pay")
-        assert seen.page.locator("svg").count() == 3
+        headings = seen.page.locator("h2:has(+ .plot svg)").all_inner_texts()
+        assert [heading.partition(":")[0] for heading in headings] == PLOTS
         seen.keep_screenshot("report")
 
     assert seen.complaints == []

@@ -4,12 +4,15 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture
-def memory_path():
+def in_memory():
     """A directory in memory where there is one: SQLite waits for the disk at each of these tests' many commits."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
         yield Path(directory)
+
+
+memory_path = pytest.fixture(in_memory)
+module_memory_path = pytest.fixture(in_memory, scope="module")
 
 
 @pytest.fixture

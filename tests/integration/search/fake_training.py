@@ -119,13 +119,15 @@ def run(url: str, *, trainer=None, search=SEARCH, training=None, heard=None, nam
 
 
 def run_in_process(url: str, checkpoints: Path, search: Search = SEARCH, **environment: str) -> int:
-    """`run` in a forked process; returns its exit code, which is -9 when a kill point was reached."""
-
-    def target():
-        os.environ.update(environment)
-        run(url, trainer=FakeTrainer(checkpoints), search=search)
-
-    process = multiprocessing.get_context("fork").Process(target=target)
+    """`run` in a process with none of this one's state; returns its exit code, -9 when a kill point was reached."""
+    clean = multiprocessing.get_context("forkserver")
+    clean.set_forkserver_preload([__name__])
+    process = clean.Process(target=_run_with, args=(environment, url, checkpoints, search))
     process.start()
     process.join()
     return process.exitcode
+
+
+def _run_with(environment: dict[str, str], url: str, checkpoints: Path, search: Search) -> None:
+    os.environ.update(environment)
+    run(url, trainer=FakeTrainer(checkpoints), search=search)

@@ -25,9 +25,9 @@ ONLY_ON_RESUME = ("study:enqueued-again", "study:interrupted")
 
 
 @pytest.fixture(scope="module")
-def unkilled(tmp_path_factory):
+def unkilled(module_memory_path):
     """The result of a run that nobody disturbs, and how often it reaches each point."""
-    directory = tmp_path_factory.mktemp("unkilled")
+    directory = module_memory_path
     url, log = f"sqlite:///{directory}/optuna.db", directory / "points"
 
     assert run_in_process(url, directory / "checkpoints", BURNISH_KILL_LOG=str(log)) == 0
