@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ from tasks.training.identity import training_key
 from tasks.training.out_of_memory import train_within_memory
 
 if TYPE_CHECKING:
+    from tasks.models.worker import ModelWorker
     from tasks.search.results import TrialRequest
     from tasks.search.study_runner import OnReport, Trainer
 
@@ -85,32 +86,6 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
 
     study_name = f"{recipe.name}-{identity[:16]}"
     checkpoints = run.settings.checkpoints / study_name
-
-    @contextmanager
-    def open_trainer(slot: int) -> Iterator[Trainer]:
-        with open_worker(run, base, slot=slot, slots=recipe.search.slots) as worker:
-
-            def train(request: TrialRequest, on_report: OnReport) -> dict[str, Any]:
-                arguments = train_arguments(
-                    run, request, snapshot=snapshot, base=base, template=template, checkpoints=checkpoints
-                )
-                here = checkpoints / arguments["training_key"]
-                fetch_checkpoints(run.settings, here)
-
-                def report(values: dict[str, Any]) -> bool:
-                    if values["kind"] == "validation" and not values["replayed"]:
-                        share_checkpoints(run.settings, here)  # the worker waits, and has just written one
-                    return on_report(values)
-
-                result = train_within_memory(
-                    partial(worker.run, "tasks.training.jobs:train"), arguments, report, restart=worker.close
-                )
-                if result["adapter"]:
-                    share(run.settings, "adapters", result["adapter"])
-                return result
-
-            yield train
-
     study = partial(
         run_study,
         study_name=study_name,
@@ -118,7 +93,7 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
         search=recipe.search,
         training=recipe.training,
         seed=seed,
-        open_trainer=open_trainer,
+        open_trainer=_trainers(run, snapshot=snapshot, base=base, template=template, checkpoints=checkpoints),
         callbacks=TrialRuns(run, snapshot, study_name).callbacks(),
         warm_start=warm_start_of(run),
         affordable_seconds=_affordable_seconds(run),
@@ -132,6 +107,38 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
     remove_shared_checkpoints(run.settings, checkpoints)
     shutil.rmtree(checkpoints, ignore_errors=True)  # every trial is on record, none will be resumed
     return {"candidate": result.adapter, "template": template, "study": result.to_json()}
+
+
+def _trainers(
+    run: RecipeRun, *, snapshot: str, base: str, template: dict[str, Any], checkpoints: Path
+) -> Callable[[int], AbstractContextManager[Trainer]]:
+    """What opens a slot's trainer: a worker that trains one trial after another, its checkpoints at hand elsewhere."""
+
+    @contextmanager
+    def open_trainer(slot: int) -> Iterator[Trainer]:
+        with open_worker(run, base, slot=slot, slots=run.recipe.search.slots) as worker:
+            yield partial(train, worker)
+
+    def train(worker: ModelWorker, request: TrialRequest, on_report: OnReport) -> dict[str, Any]:
+        arguments = train_arguments(
+            run, request, snapshot=snapshot, base=base, template=template, checkpoints=checkpoints
+        )
+        here = checkpoints / arguments["training_key"]
+        fetch_checkpoints(run.settings, here)
+
+        def report(values: dict[str, Any]) -> bool:
+            if values["kind"] == "validation" and not values["replayed"]:
+                share_checkpoints(run.settings, here)  # the worker waits, and has just written one
+            return on_report(values)
+
+        result = train_within_memory(
+            partial(worker.run, "tasks.training.jobs:train"), arguments, report, restart=worker.close
+        )
+        if result["adapter"]:
+            share(run.settings, "adapters", result["adapter"])
+        return result
+
+    return open_trainer
 
 
 def train_arguments(
