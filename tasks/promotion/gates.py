@@ -15,6 +15,29 @@ from tasks.metrics.looks import alpha_at_look, confidence_at_look
 
 
 @dataclass(frozen=True)
+class Contest:
+    """Who is compared with whom, and on what."""
+
+    candidate: Scorecard
+    """The fine-tune."""
+    cheaper: Sequence[Scorecard]
+    """The cheaper options, scored on the same records."""
+    champion: Scorecard | None
+    """The champion's scorecard on the same records; None if there is no champion."""
+    champion_version: str | None
+    """Its version in the registry."""
+    rows: EvaluationRows
+    """The records."""
+    look: int
+    """Number of this decision on this test set, from 1."""
+
+    @property
+    def others(self) -> list[Scorecard]:
+        """All but the candidate."""
+        return [*self.cheaper, *([self.champion] if self.champion else [])]
+
+
+@dataclass(frozen=True)
 class GateOutcome:
     """One rule and whether the candidate clears it."""
 
@@ -47,15 +70,10 @@ class Decision:
 
 
 def should_promote(
-    candidate: Scorecard,
-    cheaper: Sequence[Scorecard],
-    champion: Scorecard | None,
-    *,
-    champion_version: str | None,
-    rows: EvaluationRows,
+    contest: Contest,
     verdict: Verdict,
+    *,
     policy: Promotion,
-    look: int,
     parity_passed: bool,
     parity_reason: str,
     veto: str,
@@ -67,31 +85,23 @@ def should_promote(
     lower bounds are one-sided at the level that this look may spend.
 
     Args:
-        candidate: The fine-tune.
-        cheaper: The cheaper options, scored on the same records.
-        champion: The champion's scorecard on the same records; None if there is no champion.
-        champion_version: Its version in the registry.
-        rows: The records.
+        contest: Who is compared with whom.
         verdict: Whether fine-tuning pays.
         policy: The recipe's limits.
-        look: Number of this decision on this test set, from 1.
         parity_passed: Whether the registered model equals the trained one.
         parity_reason: What the parity check found, in one sentence.
         veto: Why no version may be made champion without a person; empty where it may.
         currency: Of costs, shown only.
     """
-    level = confidence_at_look(policy.alpha, look)
-    rivals = [_gain_gate("gain over cheaper options", candidate, card, rows, policy, level) for card in cheaper]
-    reference = champion or next((card for card in cheaper if card.name == verdict.best_cheaper), None)
-    compared = _slice_comparisons(candidate, reference, rows=rows, policy=policy)
+    reference = contest.champion or next((card for card in contest.cheaper if card.name == verdict.best_cheaper), None)
+    compared = _slice_comparisons(contest, reference, policy)
     gates = (
-        *rivals,
-        _champion_gate(candidate, champion, rows, policy, level),
-        _score_gate(candidate, policy),
+        *_gain_gates(contest, policy),
+        _score_gate(contest.candidate, policy),
         GateOutcome("pays", verdict.kind == "pays", _VERDICTS[verdict.kind]),
         _slice_gate(compared, policy),
-        _latency_gate(candidate, policy),
-        _cost_gate(candidate, policy, currency),
+        _latency_gate(contest.candidate, policy),
+        _cost_gate(contest.candidate, policy, currency),
         GateOutcome("parity", parity_passed, parity_reason),
         GateOutcome("veto", not veto, veto or "no person took the alias from this version"),
     )
@@ -101,9 +111,9 @@ def should_promote(
         alias=policy.alias if promote else None,
         gates=gates,
         reasons=tuple(f"{gate.name}: {gate.reason}" for gate in gates if promote or not gate.passed),
-        champion_version=champion_version,
-        look=look,
-        alpha_spent=alpha_at_look(policy.alpha, look),
+        champion_version=contest.champion_version,
+        look=contest.look,
+        alpha_spent=alpha_at_look(policy.alpha, contest.look),
         slices=compared,
         looks_worse=_looks_worse(compared, reference.name) if reference else "",
     )
@@ -116,28 +126,29 @@ _VERDICTS: dict[VerdictKind, str] = {
 }
 
 
-def _gain_gate(
-    name: str, candidate: Scorecard, other: Scorecard, rows: EvaluationRows, policy: Promotion, level: float
-) -> GateOutcome:
-    gain = compare(candidate, other, rows=rows, confidence=level)
-    passed = gain.surely_above(policy.min_gain)
-    reason = (
-        f"over {other.name} {100 * gain.difference:.1f} points, surely at least "
-        f"{100 * gain.low:.1f} ({gain.method}, one-sided {50 * (1 + level):.6g}%); "
-        f"more than {100 * policy.min_gain:g} is wanted"
-    )
-    if not passed and gain.low > policy.min_gain:
-        reason += f", and the {gain.test} test does not confirm it (p = {gain.p_value:.2g})"
-    return GateOutcome(name, passed, reason)
+def _gain_gates(contest: Contest, policy: Promotion) -> list[GateOutcome]:
+    """One gate for each cheaper option, and one for the champion."""
+    level = confidence_at_look(policy.alpha, contest.look)
 
+    def gate(name: str, other: Scorecard) -> GateOutcome:
+        gain = compare(contest.candidate, other, rows=contest.rows, confidence=level)
+        passed = gain.surely_above(policy.min_gain)
+        reason = (
+            f"over {other.name} {100 * gain.difference:.1f} points, surely at least "
+            f"{100 * gain.low:.1f} ({gain.method}, one-sided {50 * (1 + level):.6g}%); "
+            f"more than {100 * policy.min_gain:g} is wanted"
+        )
+        if not passed and gain.low > policy.min_gain:
+            reason += f", and the {gain.test} test does not confirm it (p = {gain.p_value:.2g})"
+        return GateOutcome(name, passed, reason)
 
-def _champion_gate(
-    candidate: Scorecard, champion: Scorecard | None, rows: EvaluationRows, policy: Promotion, level: float
-) -> GateOutcome:
-    name = "gain over the champion"
-    if champion is None:
-        return GateOutcome(name, True, "there is no champion yet")
-    return _gain_gate(name, candidate, champion, rows, policy, level)
+    over_champion = "gain over the champion"
+    return [
+        *(gate("gain over cheaper options", card) for card in contest.cheaper),
+        gate(over_champion, contest.champion)
+        if contest.champion
+        else GateOutcome(over_champion, True, "there is no champion yet"),
+    ]
 
 
 def _score_gate(candidate: Scorecard, policy: Promotion) -> GateOutcome:
@@ -148,15 +159,13 @@ def _score_gate(candidate: Scorecard, policy: Promotion) -> GateOutcome:
     return GateOutcome("score", found.low >= limit, f"{reason}; {100 * limit:g}% is wanted")
 
 
-def _slice_comparisons(
-    candidate: Scorecard, reference: Scorecard | None, *, rows: EvaluationRows, policy: Promotion
-) -> tuple[SliceComparison, ...]:
+def _slice_comparisons(contest: Contest, reference: Scorecard | None, policy: Promotion) -> tuple[SliceComparison, ...]:
     if reference is None:
         return ()
     return compare_slices(
-        candidate.row_scores,
+        contest.candidate.row_scores,
         reference.row_scores,
-        rows=rows,
+        rows=contest.rows,
         min_rows=policy.min_slice_rows,
         max_loss=policy.max_slice_loss,
         confidence=policy.slice_confidence,

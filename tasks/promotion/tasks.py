@@ -28,10 +28,8 @@ from tasks.tracking.shown_text import escaped
 from tasks.tracking.stage_ledger import StageRecord
 
 if TYPE_CHECKING:
-    from tasks.evaluation.scorecards import Scorecard
-    from tasks.evaluation.slices import EvaluationRows
     from tasks.evaluation.verdict import Verdict
-    from tasks.promotion.gates import Decision
+    from tasks.promotion.gates import Contest, Decision
 
 log = logging.getLogger("burnish")
 
@@ -173,32 +171,16 @@ def decide_and_move(run: RecipeRun, checked: StageRecord, scores: StageRecord, v
     }
 
 
-@dataclasses.dataclass(frozen=True)
-class _Contest:
-    """Who is compared with whom, and on what."""
-
-    candidate: Scorecard
-    cheaper: Sequence[Scorecard]
-    champion: Scorecard | None
-    champion_version: str | None
-    rows: EvaluationRows
-    look: int
-
-    @property
-    def others(self) -> list[Scorecard]:
-        """All but the candidate."""
-        return [*self.cheaper, *([self.champion] if self.champion else [])]
-
-
-def _contest(run: RecipeRun, checked: StageRecord, scores: StageRecord) -> _Contest:
+def _contest(run: RecipeRun, checked: StageRecord, scores: StageRecord) -> Contest:
     from tasks.data.snapshots import read_snapshot
     from tasks.evaluation.scorecards import scorecard_from_json
     from tasks.evaluation.slices import evaluation_rows
+    from tasks.promotion.gates import Contest
 
     data = read_snapshot(run.settings.snapshots, checked.outputs["snapshot"])
     records = select_records(data.split("test"), None)
     cards = [scorecard_from_json(json.dumps(values)) for values in scores.outputs["scorecards"]]
-    return _Contest(
+    return Contest(
         candidate=next(card for card in cards if card.kind == "candidate"),
         cheaper=[card for card in cards if card.kind in ("classical", "prompt")],
         champion=next((card for card in cards if card.kind == "champion"), None),
@@ -208,7 +190,7 @@ def _contest(run: RecipeRun, checked: StageRecord, scores: StageRecord) -> _Cont
     )
 
 
-def _decide(run: RecipeRun, contest: _Contest, verdict: Verdict, version: StageRecord) -> Decision:
+def _decide(run: RecipeRun, contest: Contest, verdict: Verdict, version: StageRecord) -> Decision:
     """Put the contest before the gates, with what registry and parity check say of the version."""
     from tasks.promotion.alias_moves import CHAMPION, alias_history, veto_of
     from tasks.promotion.gates import should_promote
@@ -217,9 +199,8 @@ def _decide(run: RecipeRun, contest: _Contest, verdict: Verdict, version: StageR
     recipe, number, parity = run.recipe, str(version.outputs["version"]), version.outputs["parity"]
     moves = alias_history(run.tracker, recipe.name)
     decision = should_promote(
-        contest.candidate, contest.cheaper, contest.champion,
-        champion_version=contest.champion_version, rows=contest.rows, verdict=verdict, policy=recipe.promotion,
-        look=contest.look, parity_passed=bool(parity["passed"]), parity_reason=parity["sentence"],
+        contest, verdict,
+        policy=recipe.promotion, parity_passed=bool(parity["passed"]), parity_reason=parity["sentence"],
         veto=veto_of(moves, recipe.name, version=number, alias=recipe.promotion.alias),
         currency=recipe.economics.currency,
     )  # fmt: skip

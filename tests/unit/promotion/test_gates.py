@@ -4,7 +4,7 @@ import pytest
 
 from configs.schema import Economics, Promotion
 from tasks.evaluation.verdict import decide_verdict
-from tasks.promotion.gates import should_promote
+from tasks.promotion.gates import Contest, should_promote
 from tests.unit.evaluation.factories import make_card, make_records, make_rows
 
 RECORDS = make_records(400)
@@ -37,18 +37,9 @@ def decide(candidate=CANDIDATE, cheaper=(CHEAPER,), champion=None, *, policy=Non
     verdict = decide_verdict(
         candidate, cheaper, rows=ROWS, promotion=policy, economics=ECONOMICS, confidence=0.95, look=look
     )
-    defaults = {"look": look, "parity_passed": True, "parity_reason": "logits agree", "veto": ""}
-    return should_promote(
-        candidate,
-        cheaper,
-        champion,
-        champion_version="3" if champion else None,
-        rows=ROWS,
-        verdict=verdict,
-        policy=policy,
-        currency="EUR",
-        **{**defaults, **facts},
-    )
+    contest = Contest(candidate, cheaper, champion, "3" if champion else None, rows=ROWS, look=look)
+    defaults = {"parity_passed": True, "parity_reason": "logits agree", "veto": ""}
+    return should_promote(contest, verdict, policy=policy, currency="EUR", **{**defaults, **facts})
 
 
 def refused_by(decision):
@@ -165,11 +156,10 @@ def test_a_large_loss_that_is_not_sure_is_told():
     verdict = decide_verdict(
         candidate, [other], rows=rows, promotion=Promotion(), economics=ECONOMICS, confidence=0.95, look=1
     )
+    contest = Contest(candidate, [other], champion=None, champion_version=None, rows=rows, look=1)
     decision = should_promote(
-        candidate, [other], None,
-        champion_version=None, rows=rows, verdict=verdict, policy=Promotion(), currency="EUR",
-        look=1, parity_passed=True, parity_reason="", veto="",
-    )  # fmt: skip
+        contest, verdict, policy=Promotion(), parity_passed=True, parity_reason="", veto="", currency="EUR"
+    )
 
     assert decision.looks_worse == (
         "site 'north', 60.0 points below zero-shot; too few groups to be sure: 100 records of 1 group"
