@@ -115,7 +115,7 @@ def _watch(options: argparse.Namespace) -> int:
     recipe, settings, _ = load(options)
     if settings.prefect_api_url is None:
         raise ServerError("watch tells a Prefect server of changes, and PREFECT_API_URL names none; start one, set it")
-    with prefect_server_of(settings, meanwhile="flows.watch"):
+    with prefect_server_of(settings):
         from prefect import tags
 
         from flows.watch import watch

@@ -21,15 +21,14 @@ import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from configs.errors import DataError
-
-DISTRIBUTIONS = ("simple-icd-10-cm",)
-"""The installed packages that the rows come from; their versions are part of the source's digest."""
+from tasks.data.icd10 import DISTRIBUTIONS as DISTRIBUTIONS  # its version is part of the source's digest
+from tasks.data.icd10 import classification
 
 _LOBES = ("right upper lobe", "right middle lobe", "right lower lobe", "left upper lobe", "left lower lobe")
 _SPACES = ("right pleural space", "left pleural space")
 _NODES = ("mediastinum", "right hilum", "left hilum")
-_GROWTH_MM = 2
+_GROWTH_MM, _FOLLOWED_MM, _SUSPECT_MM = 2, 6, 9
+"""A nodule is growing, followed up, suspect from so many millimetres on."""
 _NODE_MM = 10
 _NOTHING = "No relevant abnormality of the chest."
 
@@ -54,7 +53,9 @@ def reports(count: int = 3000, seed: int = 0) -> Iterator[dict[str, str]]:
     Raises:
         DataError: the package isn't installed.
     """
-    symptoms = _symptoms()
+    icd = classification("chest_reports")
+    codes = [code for code in icd.get_descendants("R00-R09") if icd.is_leaf(code) and code >= "R04"]
+    symptoms = [icd.get_description(code) for code in codes]
     draw = random.Random(seed)
     for number in range(count):
         findings = [_finding(place, draw) for place in draw.sample(_LOBES + _SPACES + _NODES, draw.randint(2, 6))]
@@ -65,21 +66,6 @@ def reports(count: int = 3000, seed: int = 0) -> Iterator[dict[str, str]]:
             "patient": f"patient {number // 2}",
             "abnormal": str(len(told)),
         }
-
-
-def _symptoms() -> list[str]:
-    try:
-        import simple_icd_10_cm as icd
-    except ImportError as error:
-        raise DataError(
-            "data.source chest_reports needs the package simple-icd-10-cm, which is not installed; "
-            "install the extra: pip install -e '.[demo]'"
-        ) from error
-    return [
-        icd.get_description(code)
-        for code in icd.get_all_codes(True)
-        if "R04" <= code[:3] <= "R09" and icd.is_leaf(code) and not icd.is_block(code)
-    ]
 
 
 def _finding(place: str, draw: random.Random) -> Finding:
@@ -93,13 +79,14 @@ def _finding(place: str, draw: random.Random) -> Finding:
 def _nodule(place: str, draw: random.Random) -> Finding:
     size = draw.randint(3, 14)
     before = draw.choice((None, size, max(2, size - draw.randint(1, 4))))
-    line = f"{place}: solid nodule, {size} mm, {'new' if before is None else _change(before, size)}"
+    change = "new" if before is None else "unchanged" if before == size else f"was {before} mm"
+    line = f"{place}: solid nodule, {size} mm, {change}"
     if before is not None and size - before >= _GROWTH_MM:
         return Finding(line, 90, f"Growing nodule of the {place}, {before} to {size} mm; tissue sampling is advised.")
     word = "New" if before is None else "Known"
-    if size < 6:
+    if size < _FOLLOWED_MM:
         return Finding(line, 20, f"{word} small nodule of the {place}; no follow-up needed.")
-    if size <= 8:
+    if size < _SUSPECT_MM:
         return Finding(line, 50, f"{word} nodule of the {place}, {size} mm; CT in 6 to 12 months is advised.")
     return Finding(line, 80, f"{word} nodule of the {place}, {size} mm; CT in 3 months or PET-CT is advised.")
 
@@ -126,7 +113,3 @@ def _node(place: str, draw: random.Random) -> Finding:
     if size < _NODE_MM:
         return Finding(line, 0, "")
     return Finding(line, 55, f"Enlarged lymph node of the {place}, {size} mm.")
-
-
-def _change(before: int, size: int) -> str:
-    return "unchanged" if before == size else f"was {before} mm"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from configs.errors import DataError
 
@@ -23,13 +24,7 @@ def inclusion_terms() -> Iterator[dict[str, str]]:
     Raises:
         DataError: the package isn't installed.
     """
-    try:
-        import simple_icd_10_cm as icd
-    except ImportError as error:
-        raise DataError(
-            "data.source icd10_inclusion_terms needs the package simple-icd-10-cm, which is not installed; "
-            "install the extra: pip install -e '.[demo]'"
-        ) from error
+    icd = classification("icd10_inclusion_terms")
     chapter = ""
     for code in icd.get_all_codes(True):
         if icd.is_chapter(code):
@@ -44,3 +39,19 @@ def inclusion_terms() -> Iterator[dict[str, str]]:
                     "chapter": chapter,
                     "description": description,
                 }
+
+
+def classification(source: str) -> Any:
+    """Return the module that holds ICD-10-CM, for the data source of this name.
+
+    Raises:
+        DataError: the package isn't installed.
+    """
+    try:
+        import simple_icd_10_cm
+    except ImportError as error:
+        raise DataError(
+            f"data.source {source} needs the package simple-icd-10-cm, which is not installed; "
+            "install the extra: pip install -e '.[demo]'"
+        ) from error
+    return simple_icd_10_cm

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import builtins
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from configs.errors import DataError
 from configs.schema import Data
+from tasks.data.chest_reports import reports
 from tasks.data.icd10 import inclusion_terms
 from tasks.data.mapping import to_records
 from tasks.data.snapshots import read_snapshot, write_snapshot
@@ -80,7 +82,10 @@ def test_test_terms_are_of_unseen_categories(tmp_path: Path) -> None:
     assert len(snapshot.labels) == 22
 
 
-def test_without_the_package_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("source", [inclusion_terms, reports])
+def test_without_the_package_the_message_says_what_to_install(
+    source: Callable[[], Iterator[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     original = builtins.__import__
 
     def without_package(name: str, *arguments: Any, **keywords: Any) -> Any:
@@ -91,4 +96,4 @@ def test_without_the_package_the_message_says_what_to_install(monkeypatch: pytes
     monkeypatch.setattr(builtins, "__import__", without_package)
 
     with pytest.raises(DataError, match=r"needs the package simple-icd-10-cm.*install the extra"):
-        next(inclusion_terms())
+        next(source())

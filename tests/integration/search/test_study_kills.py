@@ -27,10 +27,9 @@ ONLY_ON_RESUME = ("study:enqueued-again", "study:interrupted")
 @pytest.fixture(scope="module")
 def unkilled(module_memory_path):
     """The result of a run that nobody disturbs, and how often it reaches each point."""
-    directory = module_memory_path
-    url, log = f"sqlite:///{directory}/optuna.db", directory / "points"
+    url, log = f"sqlite:///{module_memory_path}/optuna.db", module_memory_path / "points"
 
-    assert run_in_process(url, directory / "checkpoints", BURNISH_KILL_LOG=str(log)) == 0
+    assert run_in_process(url, module_memory_path / "checkpoints", BURNISH_KILL_LOG=str(log)) == 0
     reached = Counter(line.rpartition(":")[0] for line in log.read_text().splitlines())
     return run(url), reached
 
