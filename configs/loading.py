@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from configs.errors import RecipeError
+from configs.hints import did_you_mean
 from configs.schema import NAME_IN_WORDS, NAME_PATTERN, Recipe
 
 SHIPPED = Path(__file__).parent
@@ -179,10 +179,8 @@ def _suggestion(location: Sequence[Any]) -> str:
         annotation = getattr(fields, "model_fields", {}).get(part)
         fields = annotation.annotation if annotation is not None else None
     known = sorted(getattr(fields, "model_fields", {}))
-    close = difflib.get_close_matches(str(location[-1]), known, n=1)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; allowed: {', '.join(known)}" if known else ""
+    hint = did_you_mean(str(location[-1]), known)
+    return f"; {hint}" if hint else ""
 
 
 def _shown(value: Any) -> str:

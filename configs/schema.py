@@ -6,14 +6,10 @@ Every model is frozen and refuses unknown keys; the docstring under a field says
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -23,41 +19,16 @@ from pydantic import (
     model_validator,
 )
 
+from configs.drawing_order import in_drawing_order
+from configs.hints import did_you_mean
+from configs.metric_names import Metric
+
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 NAME_IN_WORDS = "a name has lower-case letters, digits, - and _, begins with a letter or digit, and is at most 63 long"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """A name that may become a path segment, an MLflow experiment and a registered model."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-
-BuiltInMetric = Literal[
-    "exact_match",
-    "normalised_match",
-    "token_f1",
-    "rouge_l",
-    "chrf",
-    "bleu",
-    "json_valid",
-    "json_fields",
-    "tool_call_match",
-]
-"""The metrics that Burnish brings: each scores one answer between 0 and 1, higher is better."""
-
-USER_METRIC = "entry_point:"
-"""How the name of an installed metric begins in a recipe; its entry point's name follows."""
-
-
-def _known_metric(name: str) -> str:
-    built_in = get_args(BuiltInMetric)
-    if name in built_in or re.fullmatch(USER_METRIC + r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", name):
-        return name
-    close = difflib.get_close_matches(name, built_in, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(built_in)}"
-    raise ValueError(f"{name!r} is no metric; {hint}, or {USER_METRIC}NAME of an installed one")
-
-
-Metric = Annotated[str, AfterValidator(_known_metric)]
-"""A built-in metric, or `entry_point:NAME` for one of the group `burnish.metrics`."""
 
 
 class Section(BaseModel):
@@ -429,8 +400,7 @@ class Search(Section):
     def _known_fields(self) -> Self:
         for key, values in self.space.items():
             if key not in SEARCHABLE:
-                close = difflib.get_close_matches(key, SEARCHABLE, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(sorted(SEARCHABLE))}"
+                hint = did_you_mean(key, sorted(SEARCHABLE))
                 raise ValueError(f"space.{key} is not a training field that can be searched; {hint}")
             ends = values.choices if isinstance(values, Choices) else (values.low, values.high)
             for end in ends:
@@ -452,24 +422,6 @@ class Search(Section):
                     )
         in_drawing_order(self.space)
         return self
-
-
-def in_drawing_order(space: Mapping[str, Range | Choices]) -> list[str]:
-    """Return the fields so that each comes after those that its `when` names; alphabetical where that leaves a choice.
-
-    Raises:
-        ValueError: fields depend on each other in a circle.
-    """
-    ordered: list[str] = []
-    while len(ordered) < len(space):
-        ready = [
-            key for key in sorted(space) if key not in ordered and all(each in ordered for each in space[key].when)
-        ]
-        if not ready:
-            circle = ", ".join(sorted(set(space) - set(ordered)))
-            raise ValueError(f"the `when` of these fields of the space depend on each other in a circle: {circle}")
-        ordered.append(ready[0])
-    return ordered
 
 
 def _as_field_type(key: str, value: Any) -> Any:

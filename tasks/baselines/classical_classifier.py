@@ -10,7 +10,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from configs.errors import DataError
-from configs.schema import Metric
+from configs.metric_names import Metric
 from tasks.data.records import Record
 from tasks.inference.options import Answer, Answers, Option
 from tasks.metrics.task_metrics import score_rows

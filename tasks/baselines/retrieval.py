@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.errors import DataError
-from configs.schema import Metric
+from configs.metric_names import Metric
 from tasks.baselines.classical_classifier import ChosenSettings, Settings
 from tasks.data.records import Record
 from tasks.inference.options import Answer, Answers

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from configs.schema import Economics, Evaluation, Metric
+from configs.metric_names import Metric
+from configs.schema import Economics, Evaluation
 from tasks.evaluation.costs import cost_per_1000_requests, hosting_cost_per_month, machines_needed, training_cost
 from tasks.evaluation.scored_answers import ScoredAnswers
 from tasks.evaluation.slices import EvaluationRows

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from configs.errors import DataError
-from configs.schema import Evaluation, Metric
+from configs.metric_names import Metric
+from configs.schema import Evaluation
 from tasks.data.records import Record
 from tasks.evaluation.slices import EvaluationRows
 from tasks.inference.options import Answers, Option

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from configs.schema import Metric
+from configs.metric_names import Metric
 from tasks.metrics.json_answers import compile_schema
 from tasks.metrics.user_metrics import is_user_metric, user_metric_identity
 from tasks.storage.durable import digest_of

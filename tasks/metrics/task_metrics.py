@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.schema import Metric
+from configs.metric_names import Metric
 from tasks.metrics.json_answers import field_f1, json_check
 from tasks.metrics.text_overlap import bleu, chrf, rouge_l
 from tasks.metrics.tool_calls import tool_calls_match

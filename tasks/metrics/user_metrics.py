@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from configs.errors import BurnishError, MetricFailed
-from configs.schema import USER_METRIC
+from configs.metric_names import USER_METRIC
 from tasks.storage.entry_points import find_entry_point, function_identity, load_function
 
 ENTRY_POINT_GROUP = "burnish.metrics"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
-from configs.schema import Choices, Range, Training, in_drawing_order
+from configs.drawing_order import in_drawing_order
+from configs.schema import Choices, Range, Training
 
 if TYPE_CHECKING:
     from optuna import Trial

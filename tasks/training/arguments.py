@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from configs.schema import Metric, Section, Template, Training
+from configs.metric_names import Metric
+from configs.schema import Section, Template, Training
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from pydantic import Field, ValidationError
 
 import expectations
 from configs.errors import RecipeError
+from configs.hints import did_you_mean
 from configs.schema import Name, Section
 from tasks.storage.durable import digest_of
 from tasks.validation.rules import Rule
@@ -97,9 +97,7 @@ def _unknown_rules(overrides: Mapping[str, str], rules: Mapping[str, Any]) -> li
     problems = []
     for name in overrides:
         if name not in rules:
-            close = difflib.get_close_matches(name, rules, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(rules)}"
-            problems.append(f"validation.overrides.{name}: the suite has no such rule; {hint}")
+            problems.append(f"validation.overrides.{name}: the suite has no such rule; {did_you_mean(name, rules)}")
     return problems
 
 

@@ -2,7 +2,8 @@ import pytest
 from optuna.trial import FixedTrial, Trial
 from pydantic import ValidationError
 
-from configs.schema import Choices, Range, Search, Training, in_drawing_order
+from configs.drawing_order import in_drawing_order
+from configs.schema import Choices, Range, Search, Training
 from tasks.search.space import CombinationRefused, fitting_parameters, own_parameters, resolve_training, suggest
 
 
