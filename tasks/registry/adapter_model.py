@@ -1,7 +1,8 @@
 """The registered model: a LoRA adapter that finds its base by digest and answers as the trainer's model does.
 
 MLflow copies this file into each version and runs it from there ("models from code"). So it imports nothing of
-Burnish, and it is simple rather than fast. What stands beside it: `adapter/` in peft's layout and `spec.json`.
+Burnish, is one file on purpose (docs/decisions/0008-one-file-model.md), and is simple rather than fast. What stands
+beside it: `adapter/` in peft's layout and `spec.json`.
 The base model is looked for in `model_config["base_directory"]` (given when loading), in the folders of the
 environment variable BURNISH_BASE_DIRS, and where it lay at registration; in each as itself or as `<digest>/`.
 """
