@@ -98,7 +98,7 @@ class Heard:
         )
 
 
-def run(url: str, *, trainer=None, search=SEARCH, training=None, heard=None, name=None, **others):
+def run(url: str, *, trainer=None, search=SEARCH, training=None, heard=None, name=STUDY_NAME, **others):
     """`run_study` with the fakes."""
     trainer = trainer or FakeTrainer()
 
@@ -107,7 +107,7 @@ def run(url: str, *, trainer=None, search=SEARCH, training=None, heard=None, nam
         yield trainer
 
     return run_study(
-        study_name=name or STUDY_NAME,
+        study_name=name,
         study_url=url,
         search=search,
         training=training or Training(),
@@ -118,16 +118,18 @@ def run(url: str, *, trainer=None, search=SEARCH, training=None, heard=None, nam
     )
 
 
-def run_in_process(url: str, checkpoints: Path, search: Search = SEARCH, **environment: str) -> int:
+def run_in_process(
+    url: str, checkpoints: Path, search: Search = SEARCH, *, name: str = STUDY_NAME, **environment: str
+) -> int:
     """`run` in a process with none of this one's state; returns its exit code, -9 when a kill point was reached."""
     clean = multiprocessing.get_context("forkserver")
     clean.set_forkserver_preload([__name__])
-    process = clean.Process(target=_run_with, args=(environment, url, checkpoints, search))
+    process = clean.Process(target=_run_with, args=(environment, url, checkpoints, search, name))
     process.start()
     process.join()
     return process.exitcode
 
 
-def _run_with(environment: dict[str, str], url: str, checkpoints: Path, search: Search) -> None:
+def _run_with(environment: dict[str, str], url: str, checkpoints: Path, search: Search, name: str) -> None:
     os.environ.update(environment)
-    run(url, trainer=FakeTrainer(checkpoints), search=search)
+    run(url, trainer=FakeTrainer(checkpoints), search=search, name=name)

@@ -100,9 +100,8 @@ def test_a_trial_stopped_by_hand_ends_at_its_next_look_as_pruned(url):
     assert len(result.trials) == 7
 
 
-def test_a_wish_to_stop_outlives_a_kill(url, tmp_path, monkeypatch):
-    monkeypatch.setattr("tests.integration.search.fake_training.STUDY_NAME", NAME)
-    assert run_in_process(url, tmp_path, BURNISH_KILL_AT="fake:look:2") == -9
+def test_a_wish_to_stop_outlives_a_kill(url, tmp_path):
+    assert run_in_process(url, tmp_path, name=NAME, BURNISH_KILL_AT="fake:look:2") == -9
 
     request_stop(url, "tickets", 0)
     result = run(url, trainer=FakeTrainer(tmp_path), name=NAME)
