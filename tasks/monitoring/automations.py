@@ -22,7 +22,8 @@ _ENDED_BADLY = ("Failed", "Crashed", "Rejected")
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
 SILENT_SECONDS = 2 * HEARTBEAT_SECONDS + 5
-"""Two beats missed mean that the process is gone."""
+"""Two beats missed mean that the process is gone, or that the server was."""
+SILENT_MESSAGE = f"no heartbeat for {SILENT_SECONDS} s: its process is gone; run it again, it goes on"
 FINAL_STATES = (
     "Completed", "Failed", "Crashed", "Cancelled", "TimedOut",
     "Skipped", "Rejected", "Promoted", "Unchanged", "Changed", "First look",
@@ -55,12 +56,7 @@ def crash_automation(deployments: Iterable[UUID]) -> AutomationCore:
             posture=Posture.Proactive,
             within=timedelta(seconds=SILENT_SECONDS),
         ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED,
-                message=f"no heartbeat for {SILENT_SECONDS} s: its process is gone; run it again, it goes on",
-            )
-        ],
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=SILENT_MESSAGE)],
     )
 
 

@@ -5,7 +5,7 @@ may talk to a server without a password would have a shell as the user of this m
 which of our flows to run and with which parameters, and nothing else.
 
 A flow run's process dies with its worker. Prefect's observer of cancelled runs gives up for good when the server is
-away for seconds, so this worker looks itself, and goes on looking.
+away for seconds, so this worker looks itself, and goes on looking. What a longer outage made look dead lives again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -24,21 +24,25 @@ import anyio
 import anyio.abc
 import httpx
 import yaml
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
 from prefect.runner._starter_engine import EngineCommandStarter
 from prefect.settings import PREFECT_WORKER_HEARTBEAT_SECONDS
+from prefect.states import Running
 from prefect.utilities.processutils import setup_signal_handlers_worker
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from configs.environment import HEARTBEAT_SECONDS
 from configs.errors import ServerError
+from tasks.monitoring.automations import SILENT_MESSAGE
 from tasks.servers.services import POOL, POOL_TYPE, PROJECT
 from tasks.storage.processes import bound_to_this_process
 
 _CANCELLATION_POLL_SECONDS = 2.0
+_ALIVE = "its process was alive all the time, but the server was not there to hear of it"
 
 
 def allowed_entrypoints(prefect_yaml: Path) -> frozenset[str]:
@@ -58,14 +62,18 @@ def checked_entrypoint(entrypoint: str | None, *, allowed: Collection[str]) -> s
     return entrypoint
 
 
-async def cancelled(
-    read: Callable[[UUID], Awaitable[FlowRun]], flow_run: UUID, *, poll_seconds: float = _CANCELLATION_POLL_SECONDS
-) -> None:
-    """Return once somebody asks to cancel a flow run, whatever outages there are meanwhile; never if it is deleted."""
+async def cancelled(client: PrefectClient, flow_run: UUID, *, poll_seconds: float = _CANCELLATION_POLL_SECONDS) -> None:
+    """Return once somebody asks to cancel a living flow run, whatever outages there are; never if it is deleted.
+
+    After an outage of the server the run may count as crashed, for no heartbeat of it arrived. It is set to Running
+    again: a run in a final state can't be cancelled.
+    """
     while True:
         await anyio.sleep(poll_seconds)
         try:
-            state = (await read(flow_run)).state
+            state = (await client.read_flow_run(flow_run)).state
+            if state is not None and state.is_crashed() and state.message == SILENT_MESSAGE:
+                await client.set_flow_run_state(flow_run, Running(message=_ALIVE), force=True)
         except ObjectNotFound:
             await anyio.sleep_forever()
         except httpx.HTTPError:  # the server is away: it will be asked again
@@ -114,7 +122,7 @@ class ConfinedWorker(ProcessWorker):  # type: ignore[misc]  # Prefect is not fol
                     group.cancel_scope.cancel()
 
                 async def stop_when_cancelled() -> None:
-                    await cancelled(self.client.read_flow_run, flow_run.id)
+                    await cancelled(self.client, flow_run.id)
                     # in the context's own group, which is left only when the run has been told that it is cancelled
                     context._cancellation_task_group.start_soon(context._cancellation_manager.cancel_by_id, flow_run.id)
 

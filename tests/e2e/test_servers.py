@@ -221,6 +221,8 @@ def test_a_second_fine_tune_waits_and_says_for_whom_and_a_cancelled_one_stops_an
     take_away(servers, "prefect")
     trainers = running(servers, "worker_process")
     assert trainers
+    declare_silent(servers, first.id)
+    wait_for(lambda: servers.run(first.id).state_name == "Running", what="the living run to count as running again")
     cancel(servers, first.id)
     asked = time.monotonic()
     psutil.wait_procs(trainers, timeout=120)
@@ -326,12 +328,25 @@ def artifacts_of(servers: Servers) -> dict[str, str]:
         return {artifact.key: str(artifact.data) for artifact in client.read_artifacts(limit=200)}
 
 
-def cancel(servers: Servers, flow_run: Any) -> None:
-    """Cancel a run as the UI does."""
-    from prefect.states import Cancelling
+def declare_silent(servers: Servers, flow_run: Any) -> None:
+    """Mark a run as the automation does after an outage in which the server heard no heartbeat."""
+    from prefect.states import Crashed
+
+    from tasks.monitoring.automations import SILENT_MESSAGE
 
     with servers.client() as client:
-        client.set_flow_run_state(flow_run, Cancelling())
+        client.set_flow_run_state(flow_run, Crashed(message=SILENT_MESSAGE))
+
+
+def cancel(servers: Servers, flow_run: Any) -> None:
+    """Cancel a run as the UI does; once more if a late automation just marked it as crashed."""
+    from prefect.states import Cancelling
+
+    def accepted() -> bool:
+        with servers.client() as client:
+            return bool(client.set_flow_run_state(flow_run, Cancelling()).status.value == "ACCEPT")
+
+    wait_for(accepted, what="the wish to cancel to be accepted")
 
 
 def steps(servers: Servers) -> list[Any]:

@@ -5,10 +5,15 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import anyio
+import httpx
 import pytest
 import yaml
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Cancelling, Crashed, Running
 
 from configs.errors import ServerError
+from tasks.monitoring.automations import SILENT_MESSAGE
 from tasks.servers.services import PROJECT
 
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
@@ -56,23 +61,50 @@ def test_a_schedule_has_a_slug_and_a_time_zone_and_trains_only_when_switched_on(
     assert retrain["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
 
 
-def test_a_wish_to_cancel_is_heard_after_any_outage_of_the_server() -> None:
-    import anyio
-    import httpx
-    from prefect.client.schemas.objects import FlowRun
-    from prefect.states import Cancelling, Running
+class Server:
+    """A Prefect server that answers as listed, and notes which states it is told to set."""
 
-    from tasks.servers.prefect_worker import cancelled
+    def __init__(self, *answers: State | Exception) -> None:
+        self.answers = list(answers)
+        self.forced: list[str] = []
 
-    id_ = uuid4()
-    answers = [*[httpx.ConnectError("away")] * 50, Running(), Running(), Cancelling()]
-
-    async def read(flow_run: UUID) -> FlowRun:
-        answer = answers.pop(0)
+    async def read_flow_run(self, flow_run: UUID) -> FlowRun:
+        answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return FlowRun(id=flow_run, flow_id=uuid4(), state=answer)
 
-    anyio.run(lambda: cancelled(read, id_, poll_seconds=0))
+    async def set_flow_run_state(self, flow_run: UUID, state: State, force: bool = False) -> None:
+        assert force
+        self.forced.append(state.name)
 
-    assert answers == []
+
+def wait_until_cancelled(server: Any) -> None:
+    from tasks.servers.prefect_worker import cancelled
+
+    anyio.run(lambda: cancelled(server, uuid4(), poll_seconds=0))
+
+
+def test_a_wish_to_cancel_is_heard_after_any_outage_of_the_server() -> None:
+    server = Server(*[httpx.ConnectError("away")] * 50, Running(), Running(), Cancelling())
+
+    wait_until_cancelled(server)
+
+    assert server.answers == []
+    assert server.forced == []
+
+
+def test_what_an_outage_made_look_dead_lives_again_and_can_be_cancelled() -> None:
+    server = Server(Running(), httpx.ConnectError("away"), Crashed(message=SILENT_MESSAGE), Running(), Cancelling())
+
+    wait_until_cancelled(server)
+
+    assert server.forced == ["Running"]
+
+
+def test_what_crashed_by_itself_stays_crashed() -> None:
+    server = Server(Crashed(message="out of memory"), Cancelling())
+
+    wait_until_cancelled(server)
+
+    assert server.forced == []
