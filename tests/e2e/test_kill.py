@@ -18,7 +18,8 @@ POINTS = [
     "register:after-version",
     "stage:promote:before-commit",
 ]
-"""The most entangled ones; `python -m benchmarks.kills` goes through every durable write and random moments."""
+"""The most entangled ones, one run after another killed at the next; `python -m benchmarks.kills` goes through every
+durable write, through each in a fresh run, and through random moments."""
 
 
 def essence(summary: dict[str, Any]) -> dict[str, Any]:
@@ -78,17 +79,15 @@ def assert_nothing_runs(installation: Installation, *, trials: int = 2) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", POINTS)
-def test_the_same_command_finishes_what_a_kill_left(
-    finished: Installation, installation: Installation, point: str
-) -> None:
-    killed = installation.smoke(BURNISH_KILL_AT=point)
-    assert killed.returncode == -9, killed.stderr
-    assert_no_process_is_left(installation)
+def test_the_same_command_finishes_what_kills_left(finished: Installation, installation: Installation) -> None:
+    for point in POINTS:
+        killed = installation.smoke(BURNISH_KILL_AT=point)
+        assert killed.returncode == -9, (point, killed.stderr)
+        assert_no_process_is_left(installation)
 
-    again = installation.smoke()
+    done = installation.smoke()
 
-    assert again.returncode == 0, again.stderr
+    assert done.returncode == 0, done.stderr
     assert essence(installation.show()) == essence(finished.show())
     assert_nothing_runs(installation)
     assert_no_process_is_left(installation)
