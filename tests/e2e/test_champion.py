@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,15 @@ WINNING = (
 
 
 @pytest.fixture(scope="module")
-def crowned(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> tuple[Installation, dict[str, Any]]:
+def crowned_at() -> datetime:
+    """Before the champion of this file was made."""
+    return datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def crowned(
+    tmp_path_factory: pytest.TempPathFactory, prefect_url: str, crowned_at: datetime
+) -> tuple[Installation, dict[str, Any]]:
     """An installation with a champion, and the summary of the run that made it."""
     installation = Installation(tmp_path_factory.mktemp("crowned") / "home", {"PREFECT_API_URL": prefect_url})
     done = installation.smoke(*WINNING)
@@ -36,7 +45,9 @@ def test_a_fine_tune_that_pays_earns_its_alias(crowned: tuple[Installation, dict
 
 
 @pytest.mark.slow
-def test_a_champion_and_its_challenger(crowned: tuple[Installation, dict[str, Any]]) -> None:
+def test_a_champion_and_its_challenger(
+    crowned: tuple[Installation, dict[str, Any]], crowned_at: datetime, prefect_url: str
+) -> None:
     installation, first = crowned
 
     # the same command again finds its own decision, not a contest of the champion with itself
@@ -64,21 +75,42 @@ def test_a_champion_and_its_challenger(crowned: tuple[Installation, dict[str, An
     answer = installation.burnish("predict", "--model", "smoke@champion", "Hello, about my invoice, thanks 3")
     assert answer.stdout.strip() == "billing"
 
+    # the gates', a person's and the rollback's moves are all events
+    assert moves_told(prefect_url, since=crowned_at) == [
+        ("promotion", "1", None), ("promotion", "2", "1"), ("rollback", "1", "2"),
+    ]  # fmt: skip
+
 
 @pytest.mark.slow
 def test_an_alias_set_by_hand_in_mlflow_is_respected_and_told(
-    crowned: tuple[Installation, dict[str, Any]], tmp_path: Path
+    crowned: tuple[Installation, dict[str, Any]], tmp_path: Path, prefect_url: str
 ) -> None:
     from mlflow import MlflowClient
 
     installation = crowned[0].copy_to(tmp_path / "home")
     url = f"sqlite:///{installation.home / 'mlflow.db'}"
     client = MlflowClient(url, registry_uri=url)
-    client.set_registered_model_alias("smoke", "champion", "1")
+    began = datetime.now(UTC)
+    client.set_registered_model_alias("smoke", "champion", "2")
     client.set_registered_model_alias("smoke", "favourite", "1")
+
+    seen = installation.burnish("history", "smoke").stdout
     client.delete_registered_model_alias("smoke", "champion")
+    taken_away = installation.burnish("history", "smoke").stdout
 
-    history = installation.burnish("history", "smoke").stdout
-
-    assert "by hand, seen at" in history
+    assert seen.count("by hand, seen at") == 1
+    assert taken_away.count("by hand, seen at") == 2
     assert "champion" not in client.get_registered_model("smoke").aliases
+    assert moves_told(prefect_url, since=began) == [("by hand", "2", "1")]
+
+
+def moves_told(prefect_url: str, *, since: datetime) -> list[tuple[str, str, str | None]]:
+    """Kind, new version and old version of the champions that Prefect was told of, in order."""
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.events.filters import EventFilter
+
+    wanted = {"event": {"name": ["burnish.model.promoted"]}, "occurred": {"since": since.isoformat()}, "order": "ASC"}
+    with SyncPrefectClient(api=prefect_url) as client:
+        told = client.read_events(EventFilter.model_validate(wanted), limit=50).events
+    moves = [event.payload for event in told if event.payload["alias"] == "champion"]
+    return [(move["kind"], move["version"], move["before"]) for move in moves]
