@@ -71,7 +71,19 @@ class PackageBase(Section):
     """Expected SHA-256 of the assembled GGUF file."""
 
 
-BaseSource = Annotated[TinyBase | FolderBase | PackageBase, Field(discriminator="kind")]
+class HubBase(Section):
+    """A model on a Hugging Face hub, fetched once where BURNISH_HUB=1 allows it; the network is not asked again."""
+
+    kind: Literal["hub"] = "hub"
+    id: str = Field(pattern=r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$")
+    """Its name there, `organisation/model`."""
+    revision: str = Field(default="main", pattern=r"^[A-Za-z0-9][\w./-]{0,127}$")
+    """A commit, or a branch or tag, which is looked up when the model is fetched and not again."""
+    digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Expected digest of the imported base; None accepts what is there."""
+
+
+BaseSource = Annotated[TinyBase | FolderBase | PackageBase | HubBase, Field(discriminator="kind")]
 
 
 class FileSource(Section):

@@ -44,6 +44,8 @@ class Settings:
     keep_days: float = 30.0
     """`burnish clean` removes what nothing needs and nobody made or used for so long, and flow runs that ended before;
     the Prefect server of `burnish up` removes such flow runs by itself."""
+    hub_allowed: bool = False
+    """Whether base models may be fetched from a model hub; otherwise nothing here ever asks the network."""
     max_home_gib: float | None = None
     """`burnish clean` removes more of what nothing needs, the oldest first, until the whole home is no larger or only
     what is needed is left, and says what that is; None: any size."""
@@ -152,6 +154,7 @@ def settings_from(environment: Mapping[str, str] | None = None, *, project_root:
         prefect_database_url=environment.get("PREFECT_API_DATABASE_CONNECTION_URL") or (team.prefect if team else None),
         postgres_url=environment.get(POSTGRES) or None,
         artifact_root=artifact_root and artifact_root.rstrip("/"),
+        hub_allowed=environment.get("BURNISH_HUB") == "1",
         keep_days=_number(environment, "BURNISH_KEEP_DAYS") or Settings.keep_days,
         max_home_gib=_number(environment, "BURNISH_MAX_GIB"),
     )

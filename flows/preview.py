@@ -27,7 +27,7 @@ def preview(recipe: Recipe, settings: Settings, project_root: Path, *, count: in
 
     records = assign_splits(to_records(load_rows(recipe.data, project_root), recipe.data), recipe.data)
     train = varied([record for record in records if record.split == "train"], count)
-    base = import_base(recipe.base, bases=settings.bases, project_root=project_root)
+    base = import_base(recipe.base, bases=settings.bases, project_root=project_root, hub_allowed=settings.hub_allowed)
     tokenizer = load_tokenizer(settings.bases / base)
     for shown in rendered_previews(train, recipe.template, tokenizer, recipe.template.max_tokens):
         cut = ", cut to fit" if shown.truncated else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import BaseModelError
-from configs.schema import BaseSource, FolderBase, PackageBase, TinyBase
+from configs.schema import BaseSource, FolderBase, HubBase, PackageBase, TinyBase
 from tasks.models.child_process import child_environment, python_command
 from tasks.models.packaged_base import assemble_gguf, package_notice, package_version
 from tasks.models.safety import MODEL_FILES, check_is_folder, check_model_folder
@@ -29,16 +30,25 @@ from tasks.storage.durable import (
 )
 from tasks.storage.processes import spawn, stop
 
+log = logging.getLogger("burnish")
+
 _CONVERSION = 1
 """Raise when a build below gives other files for the same source."""
 
 _IMPORT_THREADS = 1
+_ADVICE = "; check free memory and disk space"
 
 
-def import_base(source: BaseSource, *, bases: Path, project_root: Path) -> str:
+def import_base(source: BaseSource, *, bases: Path, project_root: Path, hub_allowed: bool = False) -> str:
     """Bring a base model under `bases` and return its digest; a base that is there already is reused.
 
     The digest is the hash of the SHA-256 of every file of the model (weights, config, tokenizer).
+
+    Args:
+        source: where it comes from.
+        bases: directory of the bases.
+        project_root: what a relative path is read from.
+        hub_allowed: whether a base on a hub may be fetched; one that was fetched needs no leave.
 
     Raises:
         BaseModelError: the source is missing, unsafe, damaged, or not the one that the recipe pins.
@@ -47,14 +57,19 @@ def import_base(source: BaseSource, *, bases: Path, project_root: Path) -> str:
     index = bases / "index" / f"{_source_key(source, project_root)}.json"
     digest = _indexed_digest(index, bases)
     if digest is None:
+        if isinstance(source, HubBase) and not hub_allowed:
+            raise BaseModelError(
+                f"base {source.id} is on a model hub, and this installation may not ask one; set BURNISH_HUB=1 for the "
+                "run that fetches it, or bring its folder here and name it with base.kind folder"
+            )
         with _staging(bases) as staging:
             _build(source, staging, project_root)
             digest = _adopt(staging, bases)
         write_json(index, {"digest": digest, "files": _fingerprint(bases / digest)})
-    if isinstance(source, FolderBase) and source.digest not in (None, digest):
+    if isinstance(source, FolderBase | HubBase) and source.digest not in (None, digest):
+        place = source.path if isinstance(source, FolderBase) else f"{source.id} at {source.revision}"
         raise BaseModelError(
-            f"base.digest pins {source.digest}, but {source.path} holds {digest}; "
-            "use the pinned model, or change the pin"
+            f"base.digest pins {source.digest}, but {place} holds {digest}; use the pinned model, or change the pin"
         )
     return digest
 
@@ -109,6 +124,8 @@ def _source_key(source: BaseSource, project_root: Path) -> str:
         about["text"] = [TRAINING_TEXT, CHAT_TEMPLATE]
     elif isinstance(source, PackageBase):
         about["version"] = package_version(source.package)
+    elif isinstance(source, HubBase):
+        about["source"] = [source.id, source.revision]
     else:
         folder = _folder(source, project_root)
         about["source"] = str(folder)
@@ -159,12 +176,32 @@ def _build(source: BaseSource, staging: Path, project_root: Path) -> None:
             if MODEL_FILES.fullmatch(path.name):
                 _copy(path, staging / path.name)
     elif isinstance(source, TinyBase):
-        _build_in_child({"kind": "tiny", "source": source.model_dump(), "target": str(staging)})
+        _build_in_child(
+            {"kind": "tiny", "source": source.model_dump(), "target": str(staging)}, what="building the tiny base model"
+        )
+    elif isinstance(source, HubBase):
+        _fetch(source, staging)
     else:
         with _staging(staging.parent) as parts:
             gguf = assemble_gguf(source, parts)
-            _build_in_child({"kind": "gguf", "gguf": str(gguf), "target": str(staging)})
+            _build_in_child(
+                {"kind": "gguf", "gguf": str(gguf), "target": str(staging)}, what="converting the GGUF file"
+            )
     check_model_folder(staging)
+
+
+def _fetch(source: HubBase, staging: Path) -> None:
+    """Fetch into a folder that outlives a kill, so that no file is fetched twice; then move the files to `staging`."""
+    folder = staging.parent / "hub" / digest_of([source.id, source.revision])[:16]
+    make_private_directory(folder)
+    log.info("  fetching %s at %s from the hub; large models take minutes", source.id, source.revision)
+    request = {"kind": "hub", "source": source.model_dump(), "target": str(folder)}
+    commit = _build_in_child(request, what=f"fetching {source.id} from the hub", advice="", online=True)
+    log.info("  fetched %s at commit %s", source.id, commit)
+    for path in sorted(folder.iterdir()):
+        if MODEL_FILES.fullmatch(path.name):
+            path.rename(staging / path.name)
+    shutil.rmtree(folder)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -176,12 +213,13 @@ def _copy(source: Path, target: Path) -> None:
         ) from error
 
 
-def _build_in_child(request: dict[str, Any]) -> None:
-    """Run the import process: torch and the weights never enter this process."""
+def _build_in_child(request: dict[str, Any], *, what: str, advice: str = _ADVICE, online: bool = False) -> str:
+    """Run the import process, so that torch, the weights and the network never enter this one; return its last line."""
+    switches = {"HF_HUB_OFFLINE": "0"} if online else {}
     with tempfile.TemporaryFile() as output:
         process = spawn(
             python_command("tasks.models.import_process", json.dumps(request)),
-            environment=child_environment(_IMPORT_THREADS),
+            environment={**child_environment(_IMPORT_THREADS), **switches},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -189,13 +227,11 @@ def _build_in_child(request: dict[str, Any]) -> None:
             exit_code = process.wait()
         finally:
             stop(process, grace_seconds=1)
+        output.seek(0)
+        lines = output.read().decode(errors="replace").strip().splitlines() or ["no output"]
         if exit_code:
-            output.seek(0)
-            lines = output.read().decode(errors="replace").strip().splitlines() or ["no output"]
-            raise BaseModelError(
-                f"building the {request['kind']} base model failed with exit status {exit_code}: {lines[-1]}; "
-                "check free memory and disk space"
-            )
+            raise BaseModelError(f"{what} failed with exit status {exit_code}: {lines[-1]}{advice}")
+        return lines[-1]
 
 
 def _adopt(staging: Path, bases: Path) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from prefect import task
 
-from configs.schema import FolderBase
+from configs.schema import FolderBase, HubBase
 from tasks.models.hardware import Precision, choose_device, choose_precision, detect_hardware, threads_per_slot
 from tasks.models.worker import ModelWorker
 from tasks.storage.file_memory import remembering
@@ -23,12 +23,15 @@ def resolve_base(run: RecipeRun) -> str:
     """Import the base model once and return its digest; a pinned one may also come from the team's store."""
     from tasks.models.base_models import import_base
 
-    base = run.recipe.base
-    pinned = base.digest if isinstance(base, FolderBase) and not (run.project_root / base.path).is_dir() else None
-    if pinned is not None and at_hand(run.settings, "bases", pinned):
+    base, settings = run.recipe.base, run.settings
+    is_away = isinstance(base, HubBase) or (
+        isinstance(base, FolderBase) and not (run.project_root / base.path).is_dir()
+    )
+    pinned = base.digest if isinstance(base, FolderBase | HubBase) and is_away else None
+    if pinned is not None and at_hand(settings, "bases", pinned):
         return pinned
-    digest = import_base(base, bases=run.settings.bases, project_root=run.project_root)
-    share(run.settings, "bases", digest)
+    digest = import_base(base, bases=settings.bases, project_root=run.project_root, hub_allowed=settings.hub_allowed)
+    share(settings, "bases", digest)
     return digest
 
 

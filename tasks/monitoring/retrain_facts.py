@@ -69,7 +69,9 @@ def gather_facts(
     champion = find_champion_version(tracker, recipe.name)
     present = WhatIsTrained(
         source=source_digest(recipe.data, project_root, digest_file=remembering(settings.file_digests)),
-        base=import_base(recipe.base, bases=settings.bases, project_root=project_root),
+        base=import_base(
+            recipe.base, bases=settings.bases, project_root=project_root, hub_allowed=settings.hub_allowed
+        ),
         recipe=recipe_key(recipe.model_dump(mode="json")),
     )
     trained_days = _days_since_end([run for run in finished if _tag(run, f"{TRAINED}key") == present.key], now)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from configs.schema import BaseSource, FolderBase, PackageBase
+from configs.schema import BaseSource, FolderBase, HubBase, PackageBase
 
 Outputs = Mapping[str, Mapping[str, Any]]
 """Outputs of each stage, by name."""
@@ -105,6 +105,8 @@ def base_in_words(base: BaseSource) -> str:
     """The base model as a person would name it."""
     if isinstance(base, FolderBase):
         return Path(base.path).name
+    if isinstance(base, HubBase):
+        return base.id
     return base.package if isinstance(base, PackageBase) else "a tiny random model"
 
 
