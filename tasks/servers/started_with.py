@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from tasks.servers.services import Service
 
 _PREFIXES = ("AWS_", "BURNISH_", "MLFLOW_", "PG", "PREFECT_")
-_OTHERS = ("CUDA_VISIBLE_DEVICES", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+_OTHERS = (
+    "CUDA_VISIBLE_DEVICES", "HF_ENDPOINT", "HF_TOKEN",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+)  # fmt: skip
 _OF_COMMANDS_ONLY = ("BURNISH_MAX_GIB", "BURNISH_SCREENSHOTS", "BURNISH_UNPROTECTED")
 _OF_TESTS = "BURNISH_KILL_"
 _COMMANDS, _SALT = "commands", "salt"

@@ -25,6 +25,7 @@ def test_equal_settings_are_equal_whatever_the_salt() -> None:
         "BURNISH_TRAINING_SLOTS", "BURNISH_STUDY_URL", "BURNISH_WEBHOOK", "BURNISH_WEBHOOK_TICKETS", "BURNISH_ROOTS",
         "BURNISH_KEEP_DAYS", "BURNISH_POSTGRES_URL", "BURNISH_ARTIFACT_ROOT", "AWS_SECRET_ACCESS_KEY",
         "AWS_ENDPOINT_URL", "MLFLOW_TRACKING_PASSWORD", "PREFECT_API_AUTH_STRING", "PGPASSWORD", "CUDA_VISIBLE_DEVICES",
+        "BURNISH_HUB", "HF_TOKEN", "HF_ENDPOINT",
     ],
 )  # fmt: skip
 def test_what_services_read_is_noticed_when_it_changes(name: str) -> None:
