@@ -3,10 +3,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test check format bench
+.PHONY: help setup demo up down status test check format bench bench-training
 
 help:    ## Show this list
-	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready ## Create .venv with the pinned packages
 
@@ -45,3 +45,7 @@ format: setup ## Format the code
 bench: setup  ## Print the figures of benchmarks/ (coverage, false alarms, detection)
 	$(BIN)/python -m benchmarks.statistics
 	$(BIN)/python -m benchmarks.detection
+
+bench-training: setup ## Compare the fine-tune's speed with that of TRL; wants an idle machine
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,bench]'
+	$(BIN)/python -m benchmarks.training_speed --sweep
