@@ -3,10 +3,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test check format bench
+.PHONY: help setup demo up down status test check format bench bench-scoring
 
 help:    ## Show this list
-	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready ## Create .venv with the pinned packages
 
@@ -45,3 +45,6 @@ format: setup ## Format the code
 bench: setup  ## Print the figures of benchmarks/ (coverage, false alarms, detection)
 	$(BIN)/python -m benchmarks.statistics
 	$(BIN)/python -m benchmarks.detection
+
+bench-scoring: setup ## Print how fast few-shot prompts are answered, against transformers (on an idle machine)
+	$(BIN)/python -m benchmarks.scoring_speed --home .burnish
