@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test check format bench bench-training
+.PHONY: help setup demo up down status test check format bench bench-training bench-scoring
 
 help:    ## Show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -49,3 +49,6 @@ bench: setup  ## Print the figures of benchmarks/ (coverage, false alarms, detec
 bench-training: setup ## Compare the fine-tune's speed with that of TRL; wants an idle machine
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,bench]'
 	$(BIN)/python -m benchmarks.training_speed --sweep
+
+bench-scoring: setup ## Print how fast few-shot prompts are answered, against transformers (on an idle machine)
+	$(BIN)/python -m benchmarks.scoring_speed --home .burnish
