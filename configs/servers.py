@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from configs.errors import RecipeError
 
@@ -53,6 +54,11 @@ class ServerSettings:
     def prefect_api_url(self) -> str:
         """Address of the Prefect API, as this machine reaches it."""
         return f"{self.prefect_url}/api"
+
+    def at_ports_of(self, mlflow_url: str, prefect_url: str) -> ServerSettings:
+        """These settings with the ports of two addresses: those that the servers were started with."""
+        ports = [urlsplit(url).port or 80 for url in (mlflow_url, prefect_url)]
+        return replace(self, mlflow_port=ports[0], prefect_port=ports[1])
 
     @property
     def _own_name(self) -> str:

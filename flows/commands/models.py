@@ -15,17 +15,18 @@ from tasks.tracking.shown_text import printable
 def add_model_commands(commands: Any) -> None:
     """Add them to the command line."""
     promote = add_command(commands, "promote", _promote, "make a model version the champion by hand")
-    promote.add_argument("model", metavar="NAME/VERSION")
+    promote.add_argument("model", metavar="NAME/VERSION", help="a registered version; NAME is the recipe's")
     promote.add_argument("--reason", required=True, help="kept in the history")
     rollback = add_command(commands, "rollback", _rollback, "make the previous champion the champion again")
-    rollback.add_argument("name")
+    rollback.add_argument("name", metavar="NAME", help="the registered model: the recipe's name")
     rollback.add_argument("--reason", required=True, help="kept in the history")
-    add_command(commands, "history", _history, "show every move of a model's aliases").add_argument("name")
+    shown = add_command(commands, "history", _history, "show every move of a model's aliases")
+    shown.add_argument("name", metavar="NAME", help="the registered model: the recipe's name")
     predict = add_command(commands, "predict", _predict, "answer texts with a registered model")
     predict.add_argument("--model", required=True, metavar="NAME@ALIAS", help="or NAME/VERSION")
-    predict.add_argument("text", nargs="+")
+    predict.add_argument("text", metavar="TEXT", nargs="+", help="what to answer, each in quotes")
     show = add_command(commands, "show", _show, "show the latest run of a recipe (default: of any)")
-    show.add_argument("name", nargs="?")
+    show.add_argument("name", metavar="RECIPE", nargs="?", help="a recipe's name")
     show.add_argument("--json", action="store_true", help="for programs")
 
 

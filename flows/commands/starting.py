@@ -24,5 +24,6 @@ def _init(options: argparse.Namespace) -> int:
     from tasks.data.starter_file import write_starter
 
     written = write_starter(options.data, output=options.output, base=options.base, force=options.force)
-    print(f"wrote {written}; check its guesses, then: burnish preview --recipe {written}")
+    first = "check its guesses" if options.base else "fill in `base` (its comment says how) and check the guesses"
+    print(f"wrote {written}; {first}, then: burnish preview --recipe {written}")
     return 0

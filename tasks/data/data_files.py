@@ -34,7 +34,7 @@ def checked_path(path: Path, *, key: str) -> Path:
     """
     try:
         if not path.exists():
-            raise DataError(f"{key}: there is no file {path}; paths are read from the project root")
+            raise DataError(f"{key}: there is no file {path.absolute()}; paths are read from the project root")
         if not path.is_file():
             raise DataError(f"{key}: {path} is not a regular file; give one JSONL, CSV or Parquet file")
         with path.open("rb") as file:
@@ -141,6 +141,9 @@ def _checked_csv_shape(path: Path, key: str) -> tuple[list[str], int]:
 
 
 def _check_header(columns: list[str], place: str) -> None:
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(columns) == 1 and separator in columns[0]:
+            raise DataError(f"{place} has one column, with {name} in its name; save the file with commas as separators")
     for name, count in Counter(columns).items():
         if not name.strip():
             raise DataError(f"{place} has a column without a name in its header; name it, or remove it")

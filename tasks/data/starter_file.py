@@ -12,7 +12,7 @@ from tasks.data.starter_recipe import guess_recipe, recipe_name
 from tasks.data.starter_text import starter_text
 from tasks.storage.durable import write_text
 
-_KEY = "burnish init"
+_KEY = "init"
 
 
 def write_starter(data: Path, *, output: Path | None, base: Path | None, force: bool) -> Path:

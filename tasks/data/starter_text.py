@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from configs.schema import Economics
 from tasks.data.starter_recipe import Guess, StarterRecipe
 
 _ESCAPED = re.compile("[\x7f-\x9f\ud800-\udfff\ufeff\u2028\u2029\ufffe\uffff\U00010000-\U0010ffff]")
@@ -42,6 +43,14 @@ def starter_text(guessed: StarterRecipe, *, name: str, data_path: str, base_path
         "",
         "evaluation:",
         f"  metric: {guessed.metric.value}  # {_comment(guessed.metric.reason)}",
+        "",
+        "search:",
+        "  trials: 8  # fine-tunes with other values of these; without a space there is one",
+        "  space: {learning_rate: {low: 1.0e-4, high: 3.0e-3, log: true}, lora_rank: {choices: [8, 16, 32]}}",
+        "",
+        "# whether fine-tuning pays hangs on these: set your own, the figures here are Burnish's defaults",
+        "economics:",
+        *(f"  {line}" for line in _economics()),
     ]
     return "\n".join(lines) + "\n"
 
@@ -60,9 +69,23 @@ def _base(base_path: str | None) -> list[str]:
     if base_path is not None:
         return [f"base: {{kind: folder, path: {quoted(base_path)}}}"]
     return [
-        "# fill in: a folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json)",
+        "# fill in: a folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json); or",
+        "# {kind: hub, id: organisation/model} with BURNISH_HUB=1; or {kind: tiny} to see every stage on your data",
         'base: {kind: folder, path: "FILL-IN/path/of/a/base-model"}',
     ]
+
+
+def _economics() -> list[str]:
+    meanings = {
+        "requests_per_month": "expected load",
+        "value_per_correct_answer": "worth of one more correct answer, in the currency",
+        "training_price_per_hour": "of the machine while it trains",
+        "hosting_price_per_hour": "of the machine that answers, busy or not",
+        "horizon_months": "within which it must have paid for itself",
+        "currency": "shown only",
+    }
+    defaults = Economics()
+    return [f"{key}: {getattr(defaults, key)}  # {meaning}" for key, meaning in meanings.items()]
 
 
 def _columns(guessed: StarterRecipe) -> list[str]:

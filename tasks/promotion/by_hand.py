@@ -9,6 +9,8 @@ from configs.settings import Settings
 from tasks.promotion.announcements import announce_moves
 from tasks.tracking.recipe_run import tracker_at
 
+_AGAINST_ITS_GATES = "by hand, though its gates had refused it"
+
 
 def promote_by_hand(settings: Settings, reference: str, *, reason: str, actor: str | None = None) -> str:
     """Make a version (`name/3`) the champion and say so.
@@ -35,14 +37,15 @@ def promote_by_hand(settings: Settings, reference: str, *, reason: str, actor: s
     beaten = aliases_of(tracker, version.name).get("champion")
     if beaten == version.version and CHAMPION not in unreviewed(tracker, version.name):
         return f"version {version.version} of {version.name} is the champion already"
+    refused = version.tags.get(DECISION, CLEARED) != CLEARED
     move = move_alias(
         tracker, version.name,
         alias="champion", version=version.version, beaten_champion=beaten,
-        actor=actor or getpass.getuser(), reason=reason,
+        actor=actor or getpass.getuser(), reason=f"{reason} ({_AGAINST_ITS_GATES})" if refused else reason,
     )  # fmt: skip
     assert move is not None  # a person's move is always made
     announce_moves(tracker, version.name)
-    if version.tags.get(DECISION, CLEARED) == CLEARED:
+    if not refused:
         return move.sentence()
     return f"{move.sentence()}\nIt had been refused: {version.tags.get('burnish.reasons', 'no reasons on record')}"
 

@@ -45,6 +45,8 @@ class GateOutcome:
     passed: bool
     reason: str
     """One sentence with figures, whether passed or not."""
+    checked: bool = True
+    """False: it passed since there was nothing to hold the candidate against."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def _gain_gates(contest: Contest, policy: Promotion) -> list[GateOutcome]:
         *(gate("gain over cheaper options", card) for card in contest.cheaper),
         gate(over_champion, contest.champion)
         if contest.champion
-        else GateOutcome(over_champion, True, "there is no champion yet"),
+        else GateOutcome(over_champion, True, "there is no champion yet", checked=False),
     ]
 
 
@@ -155,7 +157,7 @@ def _score_gate(candidate: Scorecard, policy: Promotion) -> GateOutcome:
     found, limit = candidate.estimate, policy.min_score
     reason = f"scores {100 * found.value:.1f}%, surely at least {100 * found.low:.1f}%"
     if limit == 0:
-        return GateOutcome("score", True, f"{reason}; no limit set")
+        return GateOutcome("score", True, f"{reason}; no limit set", checked=False)
     return GateOutcome("score", found.low >= limit, f"{reason}; {100 * limit:g}% is wanted")
 
 
@@ -187,6 +189,7 @@ def _slice_gate(compared: Sequence[SliceComparison], policy: Promotion) -> GateO
         "slices",
         True,
         f"none of {tested} slices is surely worse by more than {100 * policy.max_slice_loss:g} points{few}",
+        checked=tested > 0,
     )
 
 
@@ -205,7 +208,7 @@ def _looks_worse(compared: Sequence[SliceComparison], reference: str) -> str:
 def _latency_gate(candidate: Scorecard, policy: Promotion) -> GateOutcome:
     found, limit = candidate.latency_p95_seconds, policy.max_latency_p95_seconds
     if limit is None:
-        return GateOutcome("latency", True, "no limit set")
+        return GateOutcome("latency", True, "no limit set", checked=False)
     if found is None:
         return GateOutcome("latency", False, f"not measured; at most {limit:g} s is allowed")
     return GateOutcome("latency", found <= limit, f"p95 is {found:.3g} s; at most {limit:g} s is allowed")
@@ -214,6 +217,6 @@ def _latency_gate(candidate: Scorecard, policy: Promotion) -> GateOutcome:
 def _cost_gate(candidate: Scorecard, policy: Promotion, currency: str) -> GateOutcome:
     found, limit = candidate.cost_per_1000_requests, policy.max_cost_per_1000_requests
     if limit is None:
-        return GateOutcome("cost", True, "no limit set")
+        return GateOutcome("cost", True, "no limit set", checked=False)
     reason = f"1,000 requests cost {found:.4g} {currency}; at most {limit:g} {currency} is allowed"
     return GateOutcome("cost", found <= limit, reason)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from configs.schema import BaseSource, FolderBase, HubBase, PackageBase
+from configs.schema import BaseSource, Economics, FolderBase, HubBase, PackageBase
 
 Outputs = Mapping[str, Mapping[str, Any]]
 """Outputs of each stage, by name."""
@@ -99,6 +99,15 @@ def cost_note(cards: Sequence[Mapping[str, Any]], requests_per_month: int) -> st
     (count,) = counts
     needed = "one machine" if count == 1 else f"{count} machines"
     return f"{text}: every option here needs {needed}, so a faster one is not cheaper at this load."
+
+
+def assumptions(economics: Economics) -> list[dict[str, Any]]:
+    """What the costs and the net value rest on, and which of it nobody said."""
+    said = economics.model_fields_set
+    return [
+        {"name": name, "value": value, "is_default": name not in said}
+        for name, value in economics.model_dump(mode="json").items()
+    ]
 
 
 def base_in_words(base: BaseSource) -> str:

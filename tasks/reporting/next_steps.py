@@ -36,10 +36,12 @@ def next_commands(summary: RunSummary) -> list[str]:
         return [f"burnish preview --recipe {recipe}"]
     if summary.verdict.get("kind") == "cannot_tell" and (wanted := _wanted_test_records(summary)):
         step.append(f"burnish finetune --recipe {recipe} data.max_test_records={wanted}")
-    step.append(f'burnish predict --model {_model(summary)} "your text"')
+    ask = f'burnish predict --model {_model(summary)} "your text"'
+    show = f"burnish show {summary.recipe} --json"
     if summary.model.get("aliases"):
-        step.append(f"burnish history {name}")
-    return [*step, f"burnish show {summary.recipe} --json"]
+        return [*step, ask, f"burnish history {name}", show]
+    refused = not summary.decision.get("promote")
+    return [*step, show, f"{ask}   # the refused fine-tune, for a look"] if refused else [*step, ask, show]
 
 
 def _tell_more(summary: RunSummary) -> str:

@@ -13,7 +13,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from configs.requests import RecipeRequest
 from configs.roots import recipe_argument
-from tasks.reporting.details import base_in_words, card_figures, report_details
+from tasks.reporting.details import assumptions, base_in_words, card_figures, report_details
 from tasks.reporting.html_report import render_report
 from tasks.reporting.markdown import links_as_markdown, summary_as_markdown
 from tasks.reporting.summary import SUMMARY_FILE, OptionRow, RunSummary, StageRow
@@ -165,7 +165,12 @@ def _details(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]]) -> dict[s
     times = _times(run, study)
     for row, trial in zip(details["trials"], study["trials"], strict=True):
         row["began"], row["ended"] = times.get(trial["name"], (None, None))
-    return {**details, "importance": asdict(importance), "ended": study.get("ended", "")}
+    return {
+        **details,
+        "importance": asdict(importance),
+        "ended": study.get("ended", ""),
+        "assumptions": assumptions(run.recipe.economics),
+    }
 
 
 def _times(run: RecipeRun, study: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

@@ -55,7 +55,9 @@ def why_no_more_trials(
     }
     ended = counts["finished"] + counts["pruned"]
     if ended + spent.running >= budget:
-        return f"the budget of {budget} trials (search.trials) is used"
+        if not search.space:
+            return "search.space is empty, so there is one thing to try"
+        return f"the budget of {budget} trial{'s' if budget > 1 else ''} (search.trials) is used"
     if counts["failed"] >= budget:
         return f"{counts['failed']} trials failed, as many as the budget has"
     if counts["refused"] >= _REFUSED_PER_TRIAL * budget:

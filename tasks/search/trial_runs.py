@@ -90,7 +90,8 @@ class TrialRuns:
     def _end(self, row: TrialRow) -> None:
         if row.name in self._children or not self._is_on_record(row):
             self._put_on_record(row)
-        log.info("  %s %s: %s", row.name, row.state, row.reason or row.value)
+        value = "no value" if row.value is None else f"{row.value:.3f}"
+        log.info("  %s %s: %s", row.name, row.state, row.reason or value)
         self._ended[row.name] = row
         best = max((each.value for each in self._ended.values() if each.value is not None), default=None)
         count = len(self._ended)

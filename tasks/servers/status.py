@@ -49,7 +49,8 @@ class Status:
 def servers_status(settings: Settings, servers: ServerSettings) -> Status:
     """Look at everything once."""
     supervisor = Supervisor(settings.home)
-    noted = noted_servers(settings.home)
+    if noted := noted_servers(settings.home):  # started from a shell that may have named other ports than this one
+        servers = servers.at_ports_of(noted.mlflow_url, noted.prefect_api_url)
     api_url = noted.prefect_api_url if noted else servers.prefect_api_url
     planned = planned_services(settings, servers, project=PROJECT)
     states = look(planned, supervisor, prefect_api_url=api_url)

@@ -90,4 +90,5 @@ def _show(run: RecipeRun, result: ValidationResult, *, why: Mapping[str, str]) -
         log.info(
             "  %s: %s %s", outcome.on_failure, why[outcome.rule], describe(outcome, most_row_ids=ROW_IDS_OF_A_NOTE)
         )
-    log.info("  %d rules evaluated, %d rows dropped", result.evaluated, len(result.dropped_ids))
+    where = f"; they are in {result.quarantine}" if result.dropped_ids and result.quarantine else ""
+    log.info("  %d rules evaluated, %d rows dropped%s", result.evaluated, len(result.dropped_ids), where)

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tasks.servers.supervisord import Supervisor
+from tests.e2e.installation import Installation
 from tests.e2e.servers import Servers, ask, free_ports, wait_for
 from tests.e2e.test_kill import assert_no_process_is_left, processes_of
 
@@ -84,6 +85,14 @@ def test_a_second_up_changes_nothing(servers: Servers) -> None:
     assert again.returncode == 0, again.stderr
     assert "nothing changed" in again.stdout
     assert {process.pid for process in processes_of(servers.installation)} == before
+
+
+def test_status_needs_no_ports(servers: Servers) -> None:
+    from_another_shell = Installation(servers.home).burnish("status").stdout
+
+    assert [line.split()[:2] for line in from_another_shell.splitlines()[:3]] == [
+        ["ok", "mlflow"], ["ok", "prefect"], ["ok", "worker"],
+    ]  # fmt: skip
 
 
 def test_everything_at_rest_is_small(servers: Servers) -> None:

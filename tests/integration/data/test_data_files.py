@@ -82,6 +82,8 @@ DAMAGE = [
     ("CSV row too wide", "x.csv", b"p,c\na,b\na,b,c\n", "line 3: found 3 fields where the header has 2"),
     ("CSV row too narrow", "x.csv", b"p,c\na\n", "line 2: found 1 fields where the header has 2"),
     ("CSV cut inside quotes", "x.csv", b'p,c\na,b\n"c,d\n', "line 3 is not valid CSV.*double quote left open"),
+    ("semicolons", "x.csv", b"p;c\na;b\n", "one column, with semicolons in its name; save the file with commas"),
+    ("tabs", "x.csv", b"p\tc\na, b\tc\n", "one column, with tabs in its name"),
     ("CSV column twice", "x.csv", b"p,p\na,b\n", "the column 'p' 2 times"),
     ("CSV column without a name", "x.csv", b",c\na,b\n", "a column without a name"),
     ("Parquet cut off", "x.parquet", parquet({"p": ["a"] * 9})[:-20], "x.parquet is damaged or not of the format"),

@@ -28,6 +28,7 @@ def test_a_promotion_past_the_gates_works_and_says_which_had_refused(settings: S
 
     assert "champion → version 1" in said
     assert "It had been refused: slices: surely worse in label 'x'" in said
+    assert "signed off (by hand, though its gates had refused it)" in history_lines(settings, "icd10")[-1]
 
 
 def test_a_promotion_of_what_cleared_its_gates_has_nothing_to_add(settings: Settings) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from configs.errors import DataError, RecipeError
 from configs.loading import load_recipe, parse_recipe
-from configs.schema import Recipe
+from configs.schema import Economics, Recipe
 from tasks.data.starter_file import write_starter
 from tasks.data.starter_recipe import guess_recipe, recipe_name
 from tasks.data.starter_text import quoted, starter_text
@@ -153,3 +153,11 @@ def test_a_file_that_is_no_data_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text("a,b\n")
     with pytest.raises(DataError, match="has no rows"):
         write_starter(tmp_path / "empty.csv", output=None, base=None, force=False)
+
+
+def test_a_starter_searches_and_names_what_the_money_rests_on() -> None:
+    recipe = loaded(TERMS)
+
+    assert set(recipe.search.space) == {"learning_rate", "lora_rank"}
+    assert recipe.economics == Economics()
+    assert set(Economics.model_fields) == recipe.economics.model_fields_set

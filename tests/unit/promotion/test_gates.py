@@ -54,6 +54,16 @@ def test_a_candidate_that_clears_every_gate_gets_the_alias():
     assert len(decision.reasons) == len(GATES)
 
 
+def test_a_gate_that_had_nothing_to_hold_the_candidate_against_says_so():
+    limits = Promotion(min_score=0.5, max_latency_p95_seconds=9.0, max_cost_per_1000_requests=9.0)
+
+    def unchecked(decision):
+        return {gate.name for gate in decision.gates if not gate.checked}
+
+    assert unchecked(decide()) == {"gain over the champion", "score", "latency", "cost"}
+    assert unchecked(decide(champion=card(240, "champion"), policy=limits)) == set()
+
+
 def test_the_alias_is_the_policys():
     assert decide(policy=Promotion(alias="challenger")).alias == "challenger"
 

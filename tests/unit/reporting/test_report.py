@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tasks.reporting.details import cost_note, seed_note, trial_rows
+from configs.schema import Economics
+from tasks.reporting.details import assumptions, cost_note, seed_note, trial_rows
 from tasks.reporting.html_report import render_report
 from tasks.reporting.markdown import summary_as_markdown
 from tasks.reporting.next_steps import next_commands, next_step
@@ -74,6 +75,36 @@ def test_nothing_out_of_the_data_is_markup_in_the_report() -> None:
     assert "&lt;script&gt;" in html
     assert "\x1b" not in html
     assert "\u202e" not in html
+
+
+def test_a_gate_that_was_not_checked_has_no_tick() -> None:
+    shown = summary()
+    shown.details["gates"] = [
+        {"name": "cost", "passed": True, "reason": "no limit set", "checked": False},
+        {"name": "parity", "passed": True, "reason": "logits agree", "checked": True},
+    ]
+
+    html = render_report(shown)
+
+    assert '<td class="unchecked">cost' in html
+    assert '<td class="pass">parity' in html
+
+
+def test_what_the_money_rests_on_is_shown_and_what_nobody_said() -> None:
+    shown = summary()
+    shown.details["assumptions"] = assumptions(Economics(value_per_correct_answer=2.5))
+
+    html = render_report(shown)
+
+    assert re.search(r"value per correct answer</td><td class=\"n\">2\.50?</td><td></td>", html)
+    assert re.search(r"requests per month</td><td class=\"n\">[\d,]+</td><td>a default: set your own</td>", html)
+
+
+def test_a_refused_fine_tune_is_not_offered_as_the_thing_to_use() -> None:
+    commands = next_commands(replace(summary(), decision={"promote": False, "reasons": []}))
+
+    assert commands[0] == "burnish show icd10 --json"
+    assert commands[-1].endswith("# the refused fine-tune, for a look")
 
 
 def test_the_report_starts_with_the_verdict() -> None:

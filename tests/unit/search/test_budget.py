@@ -31,7 +31,8 @@ def reason(spent, search=SEARCH, *, affordable=None):
         (spent(*(row(n, "refused") for n in range(160))), {}, "refused"),
         (spent(row(0), minutes=5.0), {"minutes": 5.0}, "search.minutes"),
         (spent(row(0), minutes=4.9), {"minutes": 5.0}, None),
-        (spent(row(0)), {"space": {}}, "budget of 1"),
+        (spent(row(0)), {"space": {}}, "search.space is empty"),
+        (spent(row(0)), {"trials": 1}, "the budget of 1 trial (search.trials)"),
     ],
 )
 def test_each_budget_ends_the_study_and_says_which(spent, changes, said):

@@ -32,6 +32,16 @@ def test_the_defaults_are_the_tools_own_ports_on_loopback() -> None:
     assert SERVERS.is_loopback
 
 
+def test_the_ports_of_running_servers_win_over_those_of_this_shell(settings: Settings) -> None:
+    running = replace(settings, tracking_uri="http://127.0.0.1:5610", prefect_api_url="http://127.0.0.1:4610/api")
+
+    at_their_ports = SERVERS.at_ports_of(running.tracking_uri, "http://127.0.0.1:4610/api")
+
+    assert [each.name for each in planned_services(running, at_their_ports, project=Path())] == [
+        "mlflow", "prefect", "worker",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("text", ["0", "65536", "five", "-1", "1.5"])
 def test_a_port_is_a_port(text: str) -> None:
     with pytest.raises(RecipeError, match="BURNISH_PREFECT_PORT must be a port"):
