@@ -298,7 +298,7 @@ class Training(Section):
     batch_size: int = Field(default=16, ge=1, le=4096)
     """Records per optimizer step."""
     micro_batch_size: int | None = Field(default=None, ge=1)
-    """Records per forward pass; None: the whole batch, or as much of it as memory holds (gradients accumulate)."""
+    """Records per forward pass; None: 8 on a CPU, else the whole batch, or as many as memory holds (gradients add)."""
     epochs: int = Field(default=1, ge=1, le=100)
     """Passes over the training records."""
     weight_decay: float = Field(default=0.0, ge=0, le=1)

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_BATCHES_PER_POOL = 32
-"""Records are sorted by length within pools of this many batches: little padding, and still a shuffle."""
-
 
 @dataclass(frozen=True)
 class Example:
@@ -59,9 +56,10 @@ def batches_per_epoch(record_count: int, batch_size: int) -> int:
 
 
 def epoch_batches(lengths: Sequence[int], *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Put each record into one batch, beside records of similar length, in an order of its own for each epoch.
+    """Put each record into one batch by chance alone, anew for each epoch; within a batch the shortest come first.
 
-    Records are shuffled, sorted by length within pools, cut into batches, and the batches are shuffled.
+    Records of similar length share a forward pass (`micro_batches`), never a batch: a length tells of the label, so
+    that batches by length would each pull the adapter towards some labels (docs/decisions/0009-random-batches.md).
 
     Args:
         lengths: tokens of each record.
@@ -70,13 +68,9 @@ def epoch_batches(lengths: Sequence[int], *, batch_size: int, seed: int, epoch: 
         epoch: number of the pass, from 0; a function of seed and epoch alone, so a resumed run sees the same order.
     """
     generator = np.random.default_rng([seed, epoch])
-    order = generator.permutation(len(lengths))
-    pool_size = batch_size * _BATCHES_PER_POOL
-    batches: list[list[int]] = []
-    for start in range(0, len(order), pool_size):
-        pool = sorted(order[start : start + pool_size].tolist(), key=lambda index: lengths[index])
-        batches += [pool[first : first + batch_size] for first in range(0, len(pool), batch_size)]
-    return [batches[position] for position in generator.permutation(len(batches))]
+    order: list[int] = generator.permutation(len(lengths)).tolist()
+    batches = [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
+    return [sorted(batch, key=lambda index: lengths[index]) for batch in batches]
 
 
 def micro_batches(batch: Sequence[Example], micro_batch_size: int | None) -> list[Sequence[Example]]:

@@ -70,6 +70,7 @@ def settle_memory(
         begun=begun.micro_batch_size if begun else None,
         limit=wanted.micro_batch_limit,
         known=remembered_micro_batch(wanted.micro_batches, key),
+        device=loaded.device,
         free_bytes=free,
         needed=partial(needed_bytes, shape),
         attempt=partial(_try_longest, loaded, adapted, wanted, examples),

@@ -20,6 +20,8 @@ from tasks.training.out_of_memory import says_out_of_memory
 _MEMORY_FIELDS = frozenset(
     {"lora_rank", "method", "target_modules", "layers", "batch_size", "activation_checkpointing", "neftune_alpha"}
 )
+_CPU_RECORDS = 8
+"""Records of one forward pass on a CPU: few of similar length leave little padding, and keep its cores as busy."""
 _DOUBT = 2
 """A trial pass is made where more than one part in so many of the free memory will be needed."""
 
@@ -38,6 +40,7 @@ def choose_micro_batch(
     begun: int | None,
     limit: int | None,
     known: int | None,
+    device: str,
     free_bytes: int,
     needed: Callable[[int], int],
     attempt: Callable[[int], None],
@@ -49,6 +52,7 @@ def choose_micro_batch(
         begun: of the interrupted attempt that goes on: kept, so that it goes on bit by bit.
         limit: after an out-of-memory; stands above all others.
         known: what fitted here before.
+        device: as torch names it.
         free_bytes: what may be taken now.
         needed: predicts the bytes for a micro-batch.
         attempt: makes a pass on the longest records, and raises when memory runs out.
@@ -57,8 +61,8 @@ def choose_micro_batch(
     if asked is not None or limit is not None:
         size = min(asked or training.batch_size, limit or training.batch_size)
         return MicroBatch(size, remember=asked is None or size < asked)
-    fits = fitting_micro_batch(min(known or training.batch_size, training.batch_size), free_bytes=free_bytes,
-                               needed=needed)  # fmt: skip
+    most = min(known or training.batch_size, _CPU_RECORDS if device == "cpu" else training.batch_size)
+    fits = fitting_micro_batch(min(most, training.batch_size), free_bytes=free_bytes, needed=needed)
     if known is not None or needed(fits) * _DOUBT <= free_bytes:
         return MicroBatch(fits, remember=False)
     return MicroBatch(_largest_that_runs(fits, attempt), remember=True)

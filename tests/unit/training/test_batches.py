@@ -21,14 +21,21 @@ def test_batches_are_full_but_one() -> None:
     assert len(batches) == batches_per_epoch(len(LENGTHS), 16)
 
 
-def test_similar_lengths_stand_together() -> None:
-    def padded(batches: list[list[int]]) -> int:
-        return sum(len(batch) * max(LENGTHS[index] for index in batch) for batch in batches)
+def test_passes_of_a_batch_hold_records_of_similar_length() -> None:
+    def padded(passes: list[list[int]]) -> int:
+        return sum(len(part) * max(LENGTHS[index] for index in part) for part in passes)
 
     batches = epoch_batches(LENGTHS, batch_size=16, seed=1, epoch=0)
 
-    in_order = [list(range(start, min(start + 16, 1003))) for start in range(0, 1003, 16)]
-    assert padded(batches) < 1.1 * sum(LENGTHS) < padded(in_order)
+    passes = [batch[start : start + 8] for batch in batches for start in range(0, len(batch), 8)]
+    assert padded(passes) < 0.8 * padded(batches)
+
+
+def test_who_is_in_a_batch_does_not_depend_on_lengths() -> None:
+    def members(lengths: list[int]) -> list[frozenset[int]]:
+        return [frozenset(batch) for batch in epoch_batches(lengths, batch_size=16, seed=1, epoch=0)]
+
+    assert members(LENGTHS) == members([1] * len(LENGTHS))
 
 
 def test_the_same_seed_and_epoch_give_the_same_order() -> None:

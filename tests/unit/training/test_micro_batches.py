@@ -26,7 +26,9 @@ def _chosen(
         if size > runs_up_to:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-    known: dict[str, Any] = {"begun": None, "limit": None, "known": None, "free_bytes": 10_000, **settings}
+    known: dict[str, Any] = {
+        "begun": None, "limit": None, "known": None, "device": "cuda:0", "free_bytes": 10_000, **settings,
+    }  # fmt: skip
     chosen = choose_micro_batch(
         training or Training(batch_size=16), needed=lambda size: 100 * size, attempt=attempt, **known
     )
@@ -39,6 +41,12 @@ def test_with_memory_to_spare_the_whole_batch_runs_at_once_without_a_trial() -> 
 
 def test_what_the_recipe_asks_for_is_taken() -> None:
     assert _chosen(Training(micro_batch_size=4), free_bytes=0) == (MicroBatch(4, remember=False), [])
+    assert _chosen(Training(micro_batch_size=16), device="cpu")[0].size == 16
+
+
+@pytest.mark.parametrize(("known", "batch_size", "size"), [(None, 16, 8), (16, 16, 8), (2, 16, 2), (None, 2, 2)])
+def test_a_cpu_runs_few_records_of_similar_length_at_once(known: int | None, batch_size: int, size: int) -> None:
+    assert _chosen(Training(batch_size=batch_size), device="cpu", known=known)[0].size == size
 
 
 def test_a_run_goes_on_with_the_micro_batch_it_began_with() -> None:
@@ -75,8 +83,9 @@ def test_an_error_that_is_not_of_memory_is_not_hidden() -> None:
 
     with pytest.raises(RuntimeError, match="shapes differ"):
         choose_micro_batch(
-            Training(), begun=None, limit=None, known=None, free_bytes=1, needed=lambda size: size, attempt=attempt
-        )
+            Training(), begun=None, limit=None, known=None, device="cpu", free_bytes=1, needed=lambda size: size,
+            attempt=attempt,
+        )  # fmt: skip
 
 
 def test_a_single_record_that_does_not_fit_is_an_error() -> None:
