@@ -14,16 +14,16 @@ import argparse
 import dataclasses
 import importlib.util
 import json
-import math
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.arithmetic_floor import floor_seconds_per_record
 from configs.loading import load_recipe, project_root_of
 from configs.schema import Recipe, Template
 from tasks.data.mapping import to_records
@@ -31,8 +31,6 @@ from tasks.data.records import Record, SplitName, Turn
 from tasks.data.snapshots import read_snapshot, write_snapshot
 from tasks.data.sources import load_rows
 from tasks.data.splitting import assign_splits
-from tasks.data.templates import render
-from tasks.data.tokens import encode
 from tasks.inference.answers import read_answers
 from tasks.inference.jobs import AnswerArguments
 from tasks.inference.options import Option
@@ -40,7 +38,6 @@ from tasks.metrics.task_metrics import score_rows
 from tasks.models.base_models import import_base
 from tasks.models.child_process import child_environment, python_command
 from tasks.models.hardware import Precision, choose_precision, detect_hardware
-from tasks.models.safetensors_header import tensor_shapes
 from tasks.models.tokenizer import load_tokenizer
 from tasks.models.worker import ModelWorker
 from tasks.training.arguments import TrainArguments
@@ -271,55 +268,6 @@ def compare_quality(bench: Bench, pairs: Sequence[tuple[Run, Run]]) -> list[tupl
         print(f"| {seed} | {ours:.3f} | {theirs:.3f} | {ours - theirs:+.3f} |", flush=True)
     print(f"\nMean difference: {statistics.fmean(ours - theirs for ours, theirs in rows):+.3f}")
     return rows
-
-
-def floor_seconds_per_record(bench: Bench) -> float:
-    """Print what the arithmetic alone would take (docs/guides/speed.md) at the rate of this machine, and return it."""
-    tokens, labels = _mean_counts(bench)
-    shapes = tensor_shapes(bench.base_directory / "model.safetensors")
-    blocks = [shape for name, shape in shapes.items() if ".layers." in name and len(shape) == 2]
-    vocabulary = next(shape for name, shape in shapes.items() if name.endswith("embed_tokens.weight"))
-    widest = max(blocks, key=math.prod)
-    batch = bench.shape.batch_size
-    block_rate = _rate(bench, rows=round(batch * tokens), weight=widest)
-    output_rate = _rate(bench, rows=round(batch * labels), weight=vocabulary)
-    print(
-        f"\nA record: {tokens:.1f} tokens run, {labels:.1f} labels. Matrix products in {bench.precision}: "
-        f"{block_rate / 1e9:.0f} GFLOP/s in the blocks, {output_rate / 1e9:.0f} in the output layer."
-    )
-    return 4 * sum(map(math.prod, blocks)) * tokens / block_rate + 4 * math.prod(vocabulary) * labels / output_rate
-
-
-def _mean_counts(bench: Bench) -> tuple[float, float]:
-    """Tokens that are run (an example's last one is only a label) and labels of a record, on average."""
-    tokenizer, template = load_tokenizer(bench.base_directory), bench.recipe.template
-    records = read_snapshot(bench.scratch / "snapshots", bench.snapshot).split("train")
-    found = [
-        encode(tokenizer, render(template, record, tokenizer=tokenizer), template.max_tokens) for record in records
-    ]
-    return (
-        statistics.fmean(encoded.length - 1 for encoded in found),
-        statistics.fmean(len(encoded.completion_ids) for encoded in found),
-    )
-
-
-def _rate(bench: Bench, *, rows: int, weight: tuple[int, ...]) -> float:
-    """Floating-point operations a second of a layer's product and of its gradient for the inputs; the best of ten."""
-    import torch
-
-    torch.set_num_threads(bench.threads)
-    dtype = torch.bfloat16 if bench.precision == "bf16" else torch.float32
-    inputs = torch.randn(rows, weight[1], dtype=dtype)
-    matrix = torch.randn(weight, dtype=dtype)
-    gradient = torch.randn(rows, weight[0], dtype=dtype)
-    products: tuple[Callable[[], torch.Tensor], ...] = (lambda: inputs @ matrix.T, lambda: gradient @ matrix)
-    return 4 * rows * math.prod(weight) / sum(min(_seconds(product) for _ in range(10)) for product in products)
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def _ratio(pair: tuple[Run, Run]) -> float:
