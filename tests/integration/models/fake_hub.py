@@ -26,6 +26,8 @@ class FakeHub(ThreadingHTTPServer):
         """Bytes after which the connection breaks in the middle of a file; None: never."""
         self.asked: list[str] = []
         """Names of the files whose content was asked for."""
+        self.requests = 0
+        """Of any kind."""
 
     @property
     def url(self) -> str:
@@ -53,6 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def _answer(self, *, with_body: bool) -> None:
+        self.server.requests += 1
         if about := _ABOUT.fullmatch(self.path):
             self._about(about["id"], about["revision"])
         elif file := _FILE.fullmatch(self.path):
