@@ -328,6 +328,8 @@ def main() -> None:
     parser.add_argument("--records", type=int, help="to train on (default 320 short or 32 long ones)")
     parser.add_argument("--pairs", type=int, default=3, help="runs of each tool (default 3)")
     parser.add_argument("--sweep", action="store_true", help="look for TRL's fastest settings first")
+    parser.add_argument("--batches", choices=["shuffled", "by length", "padding-free"], default="by length",
+                        help="TRL's, where nothing is swept (default by length)")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=0, help="pairs, more than --pairs if need be, that are scored")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
@@ -337,7 +339,7 @@ def main() -> None:
         parser.error("TRL is not installed; run `make bench-training`, or pip install -e '.[demo,bench]'")
     with tempfile.TemporaryDirectory() as scratch:
         bench = prepare(options, Path(scratch))
-        settings = sweep(bench) if options.sweep else TrlSettings(precision=bench.precision)
+        settings = sweep(bench) if options.sweep else TrlSettings(bench.precision, options.batches)
         pairs = compare(bench, settings, pairs=max(options.pairs, options.seeds))
         scores = compare_quality(bench, pairs[: options.seeds]) if options.seeds else []
         floor = floor_seconds_per_record(bench)

@@ -37,11 +37,13 @@ class Example:
 
 
 @dataclass(frozen=True)
-class PaddedBatch:
-    """Examples as one rectangle, padded on the right, and where in it a label is predicted."""
+class PackedBatch:
+    """Examples as one rectangle, in rows one after the other, and where in it a label is predicted."""
 
     input_ids: NDArray[np.int64]
-    """[examples, longest - 1]: the last token of an example predicts nothing and is left out."""
+    """[rows, width]: the last token of an example predicts nothing and is left out."""
+    position_ids: NDArray[np.int64] | None
+    """[rows, width]: place of each token in its own example; None where each row holds one example."""
     rows: NDArray[np.int64]
     """[labels]: row of the position that predicts each label."""
     columns: NDArray[np.int64]
@@ -79,21 +81,53 @@ def micro_batches(batch: Sequence[Example], micro_batch_size: int | None) -> lis
     return [batch[start : start + size] for start in range(0, len(batch), size)]
 
 
-def pad_batch(examples: Sequence[Example], *, pad_id: int) -> PaddedBatch:
+def pack_batch(examples: Sequence[Example], *, pad_id: int, row_tokens: int = 0) -> PackedBatch:
     """Make the arrays of one forward pass.
 
-    Padding stands on the right, where causal attention never looks from a real token: no mask is needed.
+    Padding stands on the right, where causal attention never looks from a real token: no mask is needed for it.
+    Examples that share a row are kept apart by the model, which sees each one's positions begin at 0
+    (`tasks.training.packing`).
+
+    Args:
+        examples: of the pass, in an order that the labels keep.
+        pad_id: of the padding token.
+        row_tokens: about the width of rows that examples share, the longest example's at least; 0: each has its own.
     """
-    width = max(example.length for example in examples) - 1
-    input_ids = np.full((len(examples), width), pad_id, dtype=np.int64)
+    lengths = [example.length - 1 for example in examples]
+    places, width = _shared_rows(lengths, row_tokens) if row_tokens else _own_rows(lengths)
+    shape = (1 + max(row for row, _ in places), width)
+    input_ids, position_ids = np.full(shape, pad_id, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     rows: list[int] = []
     columns: list[int] = []
     targets: list[int] = []
-    for row, example in enumerate(examples):
+    for example, length, (row, start) in zip(examples, lengths, places, strict=True):
         tokens = [*example.prompt_ids, *example.completion_ids]
-        input_ids[row, : len(tokens) - 1] = tokens[:-1]
+        input_ids[row, start : start + length] = tokens[:-1]
+        position_ids[row, start : start + length] = range(length)
         labels = example.label_positions
         rows += [row] * len(labels)
-        columns += [position - 1 for position in labels]
+        columns += [start + position - 1 for position in labels]
         targets += [tokens[position] for position in labels]
-    return PaddedBatch(input_ids, *(np.asarray(values, dtype=np.int64) for values in (rows, columns, targets)))
+    labelled = (np.asarray(values, dtype=np.int64) for values in (rows, columns, targets))
+    return PackedBatch(input_ids, position_ids if shape[0] < len(examples) else None, *labelled)
+
+
+def _own_rows(lengths: Sequence[int]) -> tuple[list[tuple[int, int]], int]:
+    """Return row and first column of each example, and the width of all rows."""
+    return [(row, 0) for row in range(len(lengths))], max(lengths)
+
+
+def _shared_rows(lengths: Sequence[int], row_tokens: int) -> tuple[list[tuple[int, int]], int]:
+    """The same with as few rows as hold all tokens: the longest first, each into the row with the most room left.
+
+    Greedy balancing (Graham 1969, "Bounds on multiprocessing timing anomalies"); where it saves nothing, rows of their
+    own.
+    """
+    filled = [0] * -(-sum(lengths) // max(row_tokens, *lengths))
+    places = [(0, 0)] * len(lengths)
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        row = filled.index(min(filled))
+        places[index] = (row, filled[row])
+        filled[row] += lengths[index]
+    saves = len(filled) * max(filled) < len(lengths) * max(lengths)
+    return (places, max(filled)) if saves else _own_rows(lengths)

@@ -51,6 +51,8 @@ class Plan:
     """This run's own directory."""
     micro_batch_size: int | None
     """Records per forward pass; None: the whole batch."""
+    row_tokens: int
+    """Width of the rows that records of a pass share; 0: each has its own."""
     checkpoint_seconds: float
     """Write a checkpoint between two looks when the last one is older."""
 
@@ -146,6 +148,7 @@ class FineTune:
                 batch,
                 micro_batch_size=self._plan.micro_batch_size,
                 pad_id=self._plan.pad_id,
+                row_tokens=self._plan.row_tokens,
                 label_smoothing=training.label_smoothing,
             )
         norm = clip_gradients(self._parameters, training.max_gradient_norm)

@@ -20,6 +20,7 @@ from tasks.training.device_memory import peak_mb, reset_peak
 from tasks.training.engine import FineTune, Outcome, Plan, Report
 from tasks.training.label_loss import check_label_logits
 from tasks.training.memory_plan import settle_memory
+from tasks.training.packing import row_tokens
 from tasks.training.validation_look import make_look
 
 _CHECKPOINT_SECONDS = 120.0
@@ -52,18 +53,23 @@ def train(loaded: LoadedBase, arguments: dict[str, Any], report: Report) -> dict
     snapshot = read_snapshot(wanted.snapshots, wanted.snapshot)
     examples = [_example(loaded, record, wanted) for record in snapshot.split("train")]
     chosen = select_records(snapshot.split("validation"), wanted.training.max_validation_records)
-    check_label_logits(loaded.model, examples[0], pad_id=pad_token_id(loaded), device=loaded.device)
+    pad_id = pad_token_id(loaded)
+    check_label_logits(loaded.model, examples[0], pad_id=pad_id, device=loaded.device)
+    width = row_tokens(loaded, wanted.training, examples, pad_id=pad_id)
     with fresh_adapter(loaded, wanted.training, seed=wanted.seed) as adapted:
-        micro_batch_size = settle_memory(loaded, adapted, wanted, examples=examples, look=chosen, report=report)
+        micro_batch_size = settle_memory(
+            loaded, adapted, wanted, examples=examples, look=chosen, row_tokens=width, report=report
+        )
         plan = Plan(
             training=wanted.training,
             examples=examples,
             validate=make_look(loaded, chosen, wanted),
             validation_records=len(chosen),
             seed=wanted.seed,
-            pad_id=pad_token_id(loaded),
+            pad_id=pad_id,
             checkpoints=wanted.checkpoint_directory,
             micro_batch_size=micro_batch_size,
+            row_tokens=width,
             checkpoint_seconds=_CHECKPOINT_SECONDS,
         )
         outcome = FineTune(loaded, adapted, plan=plan, report=report).run()

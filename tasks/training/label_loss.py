@@ -8,7 +8,7 @@ import torch
 
 from configs.errors import BaseModelError
 from tasks.inference.forward import output_logits
-from tasks.training.batches import Example, PaddedBatch, pad_batch
+from tasks.training.batches import Example, PackedBatch, pack_batch
 from tasks.training.cross_entropy import loss_and_gradient
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _LOGITS_TOLERANCE = 0.02
 
 
 def label_loss(
-    model: PreTrainedModel, batch: PaddedBatch, *, device: str, label_smoothing: float = 0.0
+    model: PreTrainedModel, batch: PackedBatch, *, device: str, label_smoothing: float = 0.0
 ) -> torch.Tensor:
     """Return the *sum* of the cross entropy over a batch's labels, in fp32.
 
@@ -32,7 +32,7 @@ def label_loss(
     Hidden states are picked at the label positions as one contiguous [labels, width] tensor; the output layer and
     the loss then run in chunks whose logits are freed at once, so memory doesn't grow with the number of labels.
     """
-    hidden = _hidden_at_labels(model, batch, device=device)
+    hidden = hidden_at_labels(model, batch, device=device)
     targets = torch.from_numpy(batch.targets).to(device)
     return _ChunkedLoss.apply(hidden, targets, model, label_smoothing)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -44,8 +44,8 @@ def check_label_logits(model: PreTrainedModel, example: Example, *, pad_id: int,
     Raises:
         BaseModelError: they are not finite, or differ: the architecture does something to them that isn't known here.
     """
-    batch = pad_batch([example], pad_id=pad_id)
-    ours = output_logits(model, _hidden_at_labels(model, batch, device=device))
+    batch = pack_batch([example], pad_id=pad_id)
+    ours = output_logits(model, hidden_at_labels(model, batch, device=device))
     own = model(input_ids=torch.from_numpy(batch.input_ids).to(device), use_cache=False).logits.float()
     own = own[batch.rows, batch.columns]
     if not own.isfinite().all():
@@ -61,9 +61,12 @@ def check_label_logits(model: PreTrainedModel, example: Example, *, pad_id: int,
         )
 
 
-def _hidden_at_labels(model: PreTrainedModel, batch: PaddedBatch, *, device: str) -> torch.Tensor:
-    input_ids = torch.from_numpy(batch.input_ids).to(device)
-    hidden = model.get_decoder()(input_ids=input_ids, use_cache=False).last_hidden_state
+def hidden_at_labels(model: PreTrainedModel, batch: PackedBatch, *, device: str) -> torch.Tensor:
+    """Return the [labels, width] last hidden states from which the labels are predicted."""
+    inputs = {"input_ids": torch.from_numpy(batch.input_ids).to(device)}
+    if batch.position_ids is not None:
+        inputs["position_ids"] = torch.from_numpy(batch.position_ids).to(device)
+    hidden = model.get_decoder()(**inputs, use_cache=False).last_hidden_state
     rows, columns = (torch.from_numpy(values).to(device) for values in (batch.rows, batch.columns))
     return hidden[rows, columns]  # type: ignore[no-any-return]
 

@@ -23,6 +23,7 @@ from tasks.training.micro_batches import (
     choose_micro_batch,
     longest_examples,
     micro_batch_key,
+    most_records,
     remember_micro_batch,
     remembered_micro_batch,
 )
@@ -41,6 +42,7 @@ def settle_memory(
     *,
     examples: Sequence[Example],
     look: Sequence[Record],
+    row_tokens: int,
     report: Callable[[dict[str, Any]], bool],
 ) -> int:
     """Choose the micro-batch, report it with the predicted peak, and return it.
@@ -51,6 +53,7 @@ def settle_memory(
         wanted: the job.
         examples: the training records.
         look: the records of a validation look.
+        row_tokens: as for `pack_batch`.
         report: sends values to the parent.
     """
     training = wanted.training
@@ -70,10 +73,10 @@ def settle_memory(
         begun=begun.micro_batch_size if begun else None,
         limit=wanted.micro_batch_limit,
         known=remembered_micro_batch(wanted.micro_batches, key),
-        device=loaded.device,
+        most=most_records(training, device=loaded.device, padded=row_tokens == 0),
         free_bytes=free,
         needed=partial(needed_bytes, shape),
-        attempt=partial(_try_longest, loaded, adapted, wanted, examples),
+        attempt=partial(_try_longest, loaded, adapted, wanted, examples, row_tokens),
     )
     if chosen.remember:
         remember_micro_batch(wanted.micro_batches, key, chosen.size)
@@ -104,13 +107,20 @@ def _look_length(loaded: LoadedBase, record: Record, wanted: TrainArguments) -> 
 
 
 def _try_longest(
-    loaded: LoadedBase, adapted: PeftModel, wanted: TrainArguments, examples: Sequence[Example], size: int
+    loaded: LoadedBase,
+    adapted: PeftModel,
+    wanted: TrainArguments,
+    examples: Sequence[Example],
+    row_tokens: int,
+    size: int,
 ) -> None:
     """Make one pass forth and back over the `size` longest records; nothing of it stays."""
     batch = longest_examples(examples, size)
     try:
         with training_mode(loaded, adapted, wanted.training, batch=batch, seed=0):
-            accumulate_gradients(loaded, batch, micro_batch_size=None, pad_id=pad_token_id(loaded))
+            accumulate_gradients(
+                loaded, batch, micro_batch_size=None, pad_id=pad_token_id(loaded), row_tokens=row_tokens
+            )
     finally:
         for parameter in trainable_parameters(adapted):
             parameter.grad = None

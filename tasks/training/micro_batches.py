@@ -20,8 +20,10 @@ from tasks.training.out_of_memory import says_out_of_memory
 _MEMORY_FIELDS = frozenset(
     {"lora_rank", "method", "target_modules", "layers", "batch_size", "activation_checkpointing", "neftune_alpha"}
 )
-_CPU_RECORDS = 8
-"""Records of one forward pass on a CPU: few of similar length leave little padding, and keep its cores as busy."""
+_CPU_RECORDS = 16
+"""Records of one forward pass on a CPU; more keep its cores no busier."""
+_PADDED_CPU_RECORDS = 8
+"""The same where each has a row of its own: few of similar length leave little padding."""
 _DOUBT = 2
 """A trial pass is made where more than one part in so many of the free memory will be needed."""
 
@@ -40,7 +42,7 @@ def choose_micro_batch(
     begun: int | None,
     limit: int | None,
     known: int | None,
-    device: str,
+    most: int,
     free_bytes: int,
     needed: Callable[[int], int],
     attempt: Callable[[int], None],
@@ -52,7 +54,7 @@ def choose_micro_batch(
         begun: of the interrupted attempt that goes on: kept, so that it goes on bit by bit.
         limit: after an out-of-memory; stands above all others.
         known: what fitted here before.
-        device: as torch names it.
+        most: from `most_records`.
         free_bytes: what may be taken now.
         needed: predicts the bytes for a micro-batch.
         attempt: makes a pass on the longest records, and raises when memory runs out.
@@ -61,11 +63,23 @@ def choose_micro_batch(
     if asked is not None or limit is not None:
         size = min(asked or training.batch_size, limit or training.batch_size)
         return MicroBatch(size, remember=asked is None or size < asked)
-    most = min(known or training.batch_size, _CPU_RECORDS if device == "cpu" else training.batch_size)
-    fits = fitting_micro_batch(min(most, training.batch_size), free_bytes=free_bytes, needed=needed)
+    fits = fitting_micro_batch(min(known or most, most), free_bytes=free_bytes, needed=needed)
     if known is not None or needed(fits) * _DOUBT <= free_bytes:
         return MicroBatch(fits, remember=False)
     return MicroBatch(_largest_that_runs(fits, attempt), remember=True)
+
+
+def most_records(training: Training, *, device: str, padded: bool) -> int:
+    """Return how many records a forward pass may hold where memory is no matter.
+
+    Args:
+        training: the resolved section.
+        device: as torch names it.
+        padded: whether each record has a row of its own.
+    """
+    if device != "cpu":
+        return training.batch_size
+    return min(training.batch_size, _PADDED_CPU_RECORDS if padded else _CPU_RECORDS)
 
 
 def micro_batch_key(loaded: LoadedBase, training: Training, *, longest: int) -> str:

@@ -10,7 +10,7 @@ from torch import nn
 from configs.schema import Training
 from tasks.inference.forward import forward_context
 from tasks.models.loading import LoadedBase
-from tasks.training.batches import Example, micro_batches, pad_batch
+from tasks.training.batches import Example, micro_batches, pack_batch
 from tasks.training.label_loss import label_loss
 
 
@@ -25,18 +25,20 @@ def accumulate_gradients(
     *,
     micro_batch_size: int | None,
     pad_id: int,
+    row_tokens: int = 0,
     label_smoothing: float = 0.0,
 ) -> float:
     """Add the gradients of a batch's mean loss to the adapter on the base, and return that loss, unsmoothed.
 
-    The mean is over all labels of the whole batch, so micro-batches change the memory and not the result.
+    The mean is over all labels of the whole batch, so micro-batches change the memory and not the result; nor does
+    `row_tokens`, see `pack_batch`.
     """
     label_count = sum(example.label_count for example in batch)
     total = torch.zeros((), device=loaded.device)
     for examples in micro_batches(batch, micro_batch_size):
         with forward_context(loaded):
-            padded = pad_batch(examples, pad_id=pad_id)
-            total_loss = label_loss(loaded.model, padded, device=loaded.device, label_smoothing=label_smoothing)
+            packed = pack_batch(examples, pad_id=pad_id, row_tokens=row_tokens)
+            total_loss = label_loss(loaded.model, packed, device=loaded.device, label_smoothing=label_smoothing)
             loss = total_loss / label_count
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()

@@ -14,7 +14,7 @@ from tasks.data.preview import preview
 from tasks.data.records import Record, Turn
 from tasks.data.templates import render
 from tasks.data.tokens import Encoded, encode, encode_prompt
-from tasks.training.batches import Example, pad_batch
+from tasks.training.batches import Example, pack_batch
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -122,7 +122,7 @@ def test_every_trained_token_is_a_target_and_nothing_else_is(
     encoded = encode(tokenizer, render(ALL, record(*earlier, completion=completion), tokenizer=tokenizer), 10_000)
     example = Example(tuple(encoded.prompt_ids), tuple(encoded.completion_ids), encoded.trained)
 
-    batch = pad_batch([example, Example((1, 5), (6,))], pad_id=0)
+    batch = pack_batch([example, Example((1, 5), (6,))], pad_id=0)
 
     own = batch.rows == 0
     said = [content for role, content in earlier if role == "assistant"]

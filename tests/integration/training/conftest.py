@@ -64,6 +64,7 @@ def make_plan(tmp_path: Path, examples: tuple[Example, ...]) -> Callable[..., Pl
             "pad_id": 0,
             "checkpoints": tmp_path / "checkpoints",
             "micro_batch_size": training.micro_batch_size,
+            "row_tokens": 128,
             "checkpoint_seconds": float("inf"),
         }
         return Plan(training=training, **{**settings, **parts})

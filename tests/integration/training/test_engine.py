@@ -91,7 +91,7 @@ def test_micro_batches_are_what_runs_at_once(loaded: LoadedBase, make_plan: Make
         lambda _, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
     )
 
-    _train(loaded, make_plan(SMALL.model_copy(update={"micro_batch_size": 2, "epochs": 1})))
+    _train(loaded, make_plan(SMALL.model_copy(update={"micro_batch_size": 2, "epochs": 1}), row_tokens=0))
 
     assert max(rows) == 2
 

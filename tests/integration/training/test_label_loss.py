@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from configs.errors import BaseModelError
 from tasks.training import label_loss as module
-from tasks.training.batches import Example, pad_batch
+from tasks.training.batches import Example, pack_batch
 from tasks.training.label_loss import check_label_logits, label_loss
 
 EXAMPLES = [Example((1, 9, 8, 7), (5, 6, 2)), Example((1, 4), (3, 2)), Example((1, 4, 4, 4, 4, 4), (9, 2))]
@@ -45,18 +45,22 @@ def _plain_loss(model: PreTrainedModel, example: Example, *, label_smoothing: fl
     return cross_entropy(logits[start - 1 : -1], tokens[start:], reduction="sum", label_smoothing=label_smoothing)
 
 
-def test_loss_at_the_labels_equals_the_plain_full_loss(model: PreTrainedModel) -> None:
-    loss = label_loss(model, pad_batch(EXAMPLES, pad_id=0), device="cpu")
+@pytest.mark.parametrize("row_tokens", [0, 9, 64])
+def test_loss_at_the_labels_equals_the_plain_full_loss(model: PreTrainedModel, row_tokens: int) -> None:
+    loss = label_loss(model, pack_batch(EXAMPLES, pad_id=0, row_tokens=row_tokens), device="cpu")
 
     plain = sum(_plain_loss(model, example) for example in EXAMPLES)
     torch.testing.assert_close(loss, plain, rtol=1e-5, atol=1e-5)
 
 
-def test_its_gradient_equals_that_of_the_plain_full_loss(model: PreTrainedModel) -> None:
+@pytest.mark.parametrize("row_tokens", [0, 9, 64])
+def test_its_gradient_equals_that_of_the_plain_full_loss(model: PreTrainedModel, row_tokens: int) -> None:
     weight = next(parameter for name, parameter in model.named_parameters() if "mlp" in name and parameter.ndim == 2)
     weight.requires_grad_()
 
-    (ours,) = torch.autograd.grad(label_loss(model, pad_batch(EXAMPLES, pad_id=0), device="cpu"), weight)
+    (ours,) = torch.autograd.grad(
+        label_loss(model, pack_batch(EXAMPLES, pad_id=0, row_tokens=row_tokens), device="cpu"), weight
+    )
 
     (plain,) = torch.autograd.grad(sum(_plain_loss(model, example) for example in EXAMPLES), weight)
     torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-6)
@@ -65,7 +69,7 @@ def test_its_gradient_equals_that_of_the_plain_full_loss(model: PreTrainedModel)
 def test_chunks_change_neither_loss_nor_gradient(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     weight = next(parameter for name, parameter in model.named_parameters() if "mlp" in name and parameter.ndim == 2)
     weight.requires_grad_()
-    batch = pad_batch(EXAMPLES, pad_id=0)
+    batch = pack_batch(EXAMPLES, pad_id=0)
     whole = label_loss(model, batch, device="cpu")
     (whole_gradient,) = torch.autograd.grad(whole, weight)
 
@@ -80,7 +84,7 @@ def test_chunks_change_neither_loss_nor_gradient(model: PreTrainedModel, monkeyp
 def test_smoothed_labels_give_the_gradient_of_the_smoothed_loss_and_the_plain_value(model: PreTrainedModel) -> None:
     weight = next(parameter for name, parameter in model.named_parameters() if "mlp" in name and parameter.ndim == 2)
     weight.requires_grad_()
-    smoothed = label_loss(model, pad_batch(EXAMPLES, pad_id=0), device="cpu", label_smoothing=0.3)
+    smoothed = label_loss(model, pack_batch(EXAMPLES, pad_id=0), device="cpu", label_smoothing=0.3)
     (gradient,) = torch.autograd.grad(smoothed, weight)
 
     plain = sum(_plain_loss(model, example) for example in EXAMPLES)
@@ -94,7 +98,7 @@ def test_the_output_layer_sees_label_positions_only(model: PreTrainedModel) -> N
     head = model.get_output_embeddings()
     head.register_forward_pre_hook(lambda _, inputs: shapes.append((inputs[0].shape, inputs[0].is_contiguous())))
 
-    label_loss(model, pad_batch(EXAMPLES, pad_id=0), device="cpu")
+    label_loss(model, pack_batch(EXAMPLES, pad_id=0), device="cpu")
 
     assert shapes == [((7, model.config.hidden_size), True)]
 

@@ -119,7 +119,7 @@ def test_a_worker_whose_memory_is_limited_goes_on_with_half_the_micro_batch(
 
         result = train_within_memory(run, make_arguments("limited", wide), listen, restart=worker.close)
 
-    assert sizes == [8, 4]
+    assert sizes == [16, 8]
     assert result["state"] == "finished"
 
 

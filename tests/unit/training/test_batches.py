@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.training.batches import Example, batches_per_epoch, epoch_batches, micro_batches, pad_batch
+from tasks.training.batches import Example, batches_per_epoch, epoch_batches, micro_batches, pack_batch
 
 LENGTHS = [int(length) for length in np.random.default_rng(5).integers(3, 90, size=1003)]
 
@@ -75,7 +75,7 @@ def test_without_a_micro_batch_size_the_batch_stays_whole() -> None:
 
 
 def test_only_completion_tokens_are_labels() -> None:
-    batch = pad_batch([Example((1, 5, 6), (7, 2)), Example((1,), (8, 9, 2))], pad_id=0)
+    batch = pack_batch([Example((1, 5, 6), (7, 2)), Example((1,), (8, 9, 2))], pad_id=0)
 
     assert batch.input_ids.tolist() == [[1, 5, 6, 7], [1, 8, 9, 0]]
     predicted = [
@@ -86,7 +86,56 @@ def test_only_completion_tokens_are_labels() -> None:
 
 
 def test_a_first_token_that_nothing_precedes_is_no_label() -> None:
-    batch = pad_batch([Example((), (7, 8, 2))], pad_id=0)
+    batch = pack_batch([Example((), (7, 8, 2))], pad_id=0)
 
     assert batch.targets.tolist() == [8, 2]
     assert Example((), (7, 8, 2)).label_count == 2
+
+
+EXAMPLES = [Example((1,), (token,) * length) for token, length in ((5, 6), (6, 2), (7, 3), (8, 1), (9, 4))]
+"""Of 6, 2, 3, 1 and 4 tokens without the last."""
+
+
+def test_examples_share_rows_of_about_the_width() -> None:
+    batch = pack_batch(EXAMPLES, pad_id=0, row_tokens=8)
+
+    assert batch.input_ids.tolist() == [[1, 5, 5, 5, 5, 5, 1, 6], [1, 9, 9, 9, 1, 7, 7, 1]]
+    assert batch.position_ids is not None
+    assert batch.position_ids.tolist() == [[0, 1, 2, 3, 4, 5, 0, 1], [0, 1, 2, 3, 0, 1, 2, 0]]
+
+
+def test_the_rest_of_a_row_is_padding_whose_positions_begin_anew() -> None:
+    batch = pack_batch(EXAMPLES[:3], pad_id=0, row_tokens=6)
+
+    assert batch.input_ids.tolist() == [[1, 5, 5, 5, 5, 5], [1, 7, 7, 1, 6, 0]]
+    assert batch.position_ids is not None
+    assert batch.position_ids[1].tolist() == [0, 1, 2, 0, 1, 0]
+
+
+def test_labels_keep_their_order_wherever_their_examples_stand() -> None:
+    batch = pack_batch(EXAMPLES, pad_id=0, row_tokens=8)
+
+    assert batch.targets.tolist() == pack_batch(EXAMPLES, pad_id=0).targets.tolist()
+    before = batch.input_ids[batch.rows, batch.columns].tolist()
+    assert before == [1, *[5] * 5, 1, 6, 1, 7, 7, 1, 1, 9, 9, 9]
+
+
+def test_a_row_is_as_wide_as_the_longest_example_at_least() -> None:
+    assert pack_batch(EXAMPLES, pad_id=0, row_tokens=2).input_ids.shape == (3, 6)
+
+
+@pytest.mark.parametrize(("lengths", "row_tokens"), [((6, 6), 0), ((6, 6), 6), ((60, 60, 60), 128), ((5,), 128)])
+def test_where_it_saves_nothing_each_has_its_own_row(lengths: tuple[int, ...], row_tokens: int) -> None:
+    batch = pack_batch([Example((1,), (2,) * length) for length in lengths], pad_id=0, row_tokens=row_tokens)
+
+    assert batch.input_ids.shape == (len(lengths), max(lengths))
+    assert batch.position_ids is None
+
+
+def test_shared_rows_hold_hardly_any_padding() -> None:
+    examples = [Example((1,), (2,) * length) for length in sorted(LENGTHS[:16])]
+    tokens = sum(example.length - 1 for example in examples)
+
+    padded = sum(pack_batch(part, pad_id=0).input_ids.size for part in (examples[:8], examples[8:]))
+
+    assert pack_batch(examples, pad_id=0, row_tokens=128).input_ids.size < 1.1 * tokens < 0.95 * padded

@@ -11,6 +11,7 @@ from tasks.training.micro_batches import (
     MicroBatch,
     choose_micro_batch,
     longest_examples,
+    most_records,
     remember_micro_batch,
     remembered_micro_batch,
 )
@@ -27,7 +28,7 @@ def _chosen(
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
     known: dict[str, Any] = {
-        "begun": None, "limit": None, "known": None, "device": "cuda:0", "free_bytes": 10_000, **settings,
+        "begun": None, "limit": None, "known": None, "most": 16, "free_bytes": 10_000, **settings,
     }  # fmt: skip
     chosen = choose_micro_batch(
         training or Training(batch_size=16), needed=lambda size: 100 * size, attempt=attempt, **known
@@ -41,12 +42,20 @@ def test_with_memory_to_spare_the_whole_batch_runs_at_once_without_a_trial() -> 
 
 def test_what_the_recipe_asks_for_is_taken() -> None:
     assert _chosen(Training(micro_batch_size=4), free_bytes=0) == (MicroBatch(4, remember=False), [])
-    assert _chosen(Training(micro_batch_size=16), device="cpu")[0].size == 16
+    assert _chosen(Training(micro_batch_size=16), most=8)[0].size == 16
 
 
-@pytest.mark.parametrize(("known", "batch_size", "size"), [(None, 16, 8), (16, 16, 8), (2, 16, 2), (None, 2, 2)])
-def test_a_cpu_runs_few_records_of_similar_length_at_once(known: int | None, batch_size: int, size: int) -> None:
-    assert _chosen(Training(batch_size=batch_size), device="cpu", known=known)[0].size == size
+@pytest.mark.parametrize(("known", "size"), [(None, 8), (16, 8), (2, 2)])
+def test_a_pass_holds_no_more_records_than_it_may(known: int | None, size: int) -> None:
+    assert _chosen(most=8, known=known)[0].size == size
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "device", "padded", "most"),
+    [(64, "cuda:0", True, 64), (64, "cpu", False, 16), (64, "cpu", True, 8), (4, "cpu", False, 4), (4, "cpu", True, 4)],
+)
+def test_a_cpu_runs_few_records_at_once(batch_size: int, device: str, padded: bool, most: int) -> None:
+    assert most_records(Training(batch_size=batch_size), device=device, padded=padded) == most
 
 
 def test_a_run_goes_on_with_the_micro_batch_it_began_with() -> None:
@@ -83,7 +92,7 @@ def test_an_error_that_is_not_of_memory_is_not_hidden() -> None:
 
     with pytest.raises(RuntimeError, match="shapes differ"):
         choose_micro_batch(
-            Training(), begun=None, limit=None, known=None, device="cpu", free_bytes=1, needed=lambda size: size,
+            Training(), begun=None, limit=None, known=None, most=16, free_bytes=1, needed=lambda size: size,
             attempt=attempt,
         )  # fmt: skip
 
