@@ -273,7 +273,7 @@ class Baseline(Section):
 
 
 class Training(Section):
-    """One LoRA fine-tune. Any numeric or categorical field here can be searched (`search.space`)."""
+    """One fine-tune. Any numeric or categorical field here can be searched (`search.space`)."""
 
     lora_rank: int = Field(default=16, ge=1, le=512)
     """Rank of the adapter matrices."""
@@ -281,14 +281,16 @@ class Training(Section):
     """Scale of the adapter: its output is multiplied by alpha / rank, or as `rank_scaling` says."""
     rank_scaling: Literal["standard", "rslora"] = "standard"
     """`rslora` divides alpha by the square root of the rank instead: high ranks then learn as fast as low ones."""
-    method: Literal["lora", "dora"] = "lora"
-    """`dora` also learns how long each row of an adapted weight is: often better at low ranks, slower in training."""
+    method: Literal["lora", "dora", "full"] = "lora"
+    """`dora` also learns how long each row of an adapted weight is: often better at low ranks, slower in training.
+    `full` trains the weights themselves, all but the embedding's and the output layer's: for small models; it wants a
+    learning rate of 1e-5 to 1e-4 and 16 bytes of memory for each weight, and the `lora_` fields don't matter."""
     lora_dropout: float = Field(default=0.05, ge=0, lt=1)
     """Share of adapter inputs dropped while training."""
     target_modules: Literal["all-linear", "attention", "mlp"] = "all-linear"
-    """Which linear layers get an adapter."""
+    """Which linear layers are adapted; `all-linear` with the method `full`: all of a layer, its norms too."""
     layers: Literal["all"] | int = "all"
-    """Which transformer layers get one: all, or so many, those nearest the output; fewer need less memory and time."""
+    """Which transformer layers are adapted: all, or so many nearest the output; fewer need less memory and time."""
     learning_rate: float = Field(default=1.0e-3, gt=0, le=1)
     """Peak learning rate of AdamW."""
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
@@ -298,7 +300,8 @@ class Training(Section):
     batch_size: int = Field(default=16, ge=1, le=4096)
     """Records per optimizer step."""
     micro_batch_size: int | None = Field(default=None, ge=1)
-    """Records per forward pass; None: 8 on a CPU, else the whole batch, or as many as memory holds (gradients add)."""
+    """Records per forward pass; None: up to 16 on a CPU, else the whole batch, as far as memory holds them (gradients
+    add)."""
     epochs: int = Field(default=1, ge=1, le=100)
     """Passes over the training records."""
     weight_decay: float = Field(default=0.0, ge=0, le=1)

@@ -93,7 +93,7 @@ def run_stages(
 
 def conclude(run: RecipeRun, base: str, stages: list[StageRecord], *, request: RecipeRequest) -> RunSummary:
     """Report on all the stages, and remember what was trained."""
-    summary = write_report(run, stages, request)
+    summary = write_report(run, base, stages, request)
     remember_trained(run, base, stages)
     return summary
 

@@ -78,7 +78,8 @@ def make_adapter(
     with fresh_adapter(loaded, training, seed=seed) as adapted:
         generator = torch.Generator().manual_seed(seed)
         weights = {
-            name: torch.randn(weight.shape, generator=generator) * 0.3 + (weight if "magnitude" in name else 0)
+            name: torch.randn(weight.shape, generator=generator) * 0.3
+            + (weight if "lora_" not in name or "magnitude" in name else 0)
             for name, weight in adapter_weights(adapted).items()
         }
         file = home / f"weights-{seed}.safetensors"

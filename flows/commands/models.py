@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from configs.settings import Settings
 from flows.commands.installation import existing
 from flows.commands.parsing import add_command
 from tasks.tracking.shown_text import printable
@@ -22,8 +23,11 @@ def add_model_commands(commands: Any) -> None:
     rollback.add_argument("--reason", required=True, help="kept in the history")
     shown = add_command(commands, "history", _history, "show every move of a model's aliases")
     shown.add_argument("name", metavar="NAME", help="the registered model: the recipe's name")
-    predict = add_command(commands, "predict", _predict, "answer texts with a registered model")
-    predict.add_argument("--model", required=True, metavar="NAME@ALIAS", help="or NAME/VERSION")
+    predict = add_command(commands, "predict", _predict, "answer texts with a registered model, or a cheaper option")
+    asked = predict.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--model", metavar="NAME@ALIAS", help="a registered model, or NAME/VERSION")
+    asked.add_argument("--recipe", metavar="NAME", help="what the recipe's latest run recommends")
+    predict.add_argument("--option", metavar="OPTION", help="of that run, another one: as `burnish show` names it")
     predict.add_argument("text", metavar="TEXT", nargs="+", help="what to answer, each in quotes")
     show = add_command(commands, "show", _show, "show the latest run of a recipe (default: of any)")
     show.add_argument("name", metavar="RECIPE", nargs="?", help="a recipe's name")
@@ -56,15 +60,37 @@ def _history(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from configs.errors import DataError
+    from configs.errors import DataError, RecipeError
     from tasks.registry.predicting import predict
 
     if not all(text.strip() for text in options.text):
         raise DataError("there is nothing to answer: a text is empty; give one that says something")
+    if options.option and options.model:
+        raise RecipeError("--option belongs to a recipe's run, --model names a registered version; give one of them")
     _, settings = existing(options)
-    for output in predict(settings, options.model, options.text):
+    if options.model:
+        outputs = predict(settings, options.model, options.text)
+    else:
+        outputs = _ask(settings, options.recipe, options.option, options.text)
+    for output in outputs:
         print(printable(output) if sys.stdout.isatty() else output)
     return 0
+
+
+def _ask(settings: Settings, recipe: str, option: str | None, texts: list[str]) -> list[str]:
+    """Answer with an option of the recipe's latest run: the recommended one, unless another is named."""
+    from tasks.baselines.asking import ask_option
+    from tasks.registry.predicting import predict
+    from tasks.reporting.show import latest_summary
+
+    summary = latest_summary(settings, recipe)
+    name = option or str(summary.verdict["recommended"])
+    print(f"answered by {name}, run of {summary.finished_at}", file=sys.stderr)
+    if name == "candidate":
+        return predict(settings, f"{summary.model['name']}/{summary.model['version']}", texts)
+    if name == "champion":
+        return predict(settings, f"{summary.model['name']}@champion", texts)
+    return ask_option(settings, summary.run_id, name, texts)
 
 
 def _show(options: argparse.Namespace) -> int:

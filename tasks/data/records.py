@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -68,3 +68,9 @@ class Record:
     def spoken(self) -> tuple[Turn, ...]:
         """All turns, the completion last."""
         return (*self.turns, self.answer or Turn("assistant", self.completion))
+
+
+def records_of_texts(texts: Sequence[str]) -> list[Record]:
+    """Return each text as a record of one user turn, whose completion nobody knows."""
+    names = [f"text-{number}" for number in range(len(texts))]
+    return [Record(name, "test", name, (Turn("user", text),), "") for name, text in zip(names, texts, strict=True)]

@@ -1,4 +1,4 @@
-"""The worker job that answers one split with one option."""
+"""The worker jobs that answer one split, or some texts, with one option."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from configs.schema import Section
-from tasks.data.records import Record, SplitName
-from tasks.data.snapshots import read_snapshot
+from tasks.data.records import Record, SplitName, records_of_texts
+from tasks.data.snapshots import Snapshot, read_snapshot
 from tasks.inference.answering import Answerer, Request, measure_answers, option_active
 from tasks.inference.answers import option_as_json, select_records, write_answers
 from tasks.inference.options import Option
@@ -19,27 +19,19 @@ from tasks.inference.shots import choose_shots
 from tasks.models.loading import LoadedBase
 
 
-class AnswerArguments(Section):
-    """What the job `answer` is asked to do. The parent builds it and sends `model_dump(mode="json")`."""
+class Asking(Section):
+    """How an option is asked."""
 
     option: Option
     """A prompt, a candidate or a champion."""
     snapshots: Path
     """Directory of the snapshots."""
     snapshot: str
-    """Which snapshot."""
-    split: SplitName
-    """Which of its splits."""
-    limit: int | None = Field(gt=0)
-    """At most this many records, by content hash; None: all."""
+    """Which snapshot: its training records are the examples."""
     labels: tuple[str, ...] | None
     """The closed label set; None: open generation."""
     max_new_tokens: int = Field(gt=0)
     """Longest generated answer."""
-    latency_records: int = Field(ge=0)
-    """Records answered once more, one at a time."""
-    answers: Path
-    """Directory of all answers."""
     adapters: Path
     """Directory of all adapters."""
     seed: int = Field(ge=0)
@@ -52,6 +44,26 @@ class AnswerArguments(Section):
         if self.option.decoding == "label_scoring" and not self.labels:
             raise ValueError(f"option {self.option.name!r} scores labels, and there are none")
         return self
+
+
+class AnswerArguments(Asking):
+    """What the job `answer` is asked to do. The parent builds it and sends `model_dump(mode="json")`."""
+
+    split: SplitName
+    """Which of the snapshot's splits."""
+    limit: int | None = Field(gt=0)
+    """At most this many records, by content hash; None: all."""
+    latency_records: int = Field(ge=0)
+    """Records answered once more, one at a time."""
+    answers: Path
+    """Directory of all answers."""
+
+
+class TextArguments(Asking):
+    """What the job `answer_texts` is asked to do."""
+
+    texts: tuple[str, ...]
+    """Each is one user turn."""
 
 
 def answer(loaded: LoadedBase, arguments: dict[str, Any], report: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
@@ -87,10 +99,34 @@ def answer(loaded: LoadedBase, arguments: dict[str, Any], report: Callable[[dict
     }
 
 
+def answer_texts(
+    loaded: LoadedBase, arguments: dict[str, Any], report: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any]:
+    """Answer texts of no split with one option.
+
+    Args:
+        loaded: the base; it is left as it was.
+        arguments: `TextArguments` as JSON.
+        report: is sent nothing.
+
+    Returns:
+        `outputs`, one for each text.
+    """
+    task = TextArguments.model_validate(arguments)
+    requests = _with_shots(task, read_snapshot(task.snapshots, task.snapshot), records_of_texts(task.texts))
+    with option_active(loaded, task.option, adapters=task.adapters):
+        answerer = Answerer(loaded, task.option, labels=task.labels, max_new_tokens=task.max_new_tokens)
+        answers = answerer.answer(requests, token_budget=task.token_budget)
+    return {"outputs": [each.output for each in answers]}
+
+
 def make_requests(task: AnswerArguments) -> list[Request]:
     """Return the records to answer, each with its examples from the training records."""
     snapshot = read_snapshot(task.snapshots, task.snapshot)
-    records: list[Record] = select_records(snapshot.split(task.split), task.limit)
+    return _with_shots(task, snapshot, select_records(snapshot.split(task.split), task.limit))
+
+
+def _with_shots(task: Asking, snapshot: Snapshot, records: Sequence[Record]) -> list[Request]:
     shots = choose_shots(
         task.option.shot_strategy,
         task.option.shots,

@@ -74,11 +74,11 @@ def adapter_active(loaded: LoadedBase, adapter_directory: Path) -> Iterator[PreT
     try:
         yield loaded.model
     finally:
-        adapted.unload()
+        take_off(adapted)
 
 
 def load_adapter(loaded: LoadedBase, adapter_directory: Path) -> PeftModel:
-    """Put an adapter (`home/adapters/<digest>`) on the base; its `unload` gives the plain base back.
+    """Put an adapter (`home/adapters/<digest>`) on the base; `take_off` gives the plain base back.
 
     Raises:
         BaseModelError: the adapter is damaged, or was trained on another base.
@@ -90,9 +90,20 @@ def load_adapter(loaded: LoadedBase, adapter_directory: Path) -> PeftModel:
     return adapted.eval()
 
 
+def take_off(adapted: PeftModel) -> None:
+    """Give the plain base back; peft's `unload` alone would leave modules that were trained whole in their places."""
+    from peft.utils.other import ModulesToSaveWrapper
+
+    for parent in list(adapted.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, ModulesToSaveWrapper):
+                setattr(parent, name, child.original_module)
+    adapted.unload()
+
+
 def carries_adapter(loaded: LoadedBase) -> bool:
     """Whether an adapter is on the base, or was left on it by a job that failed."""
-    return any("lora_" in name for name, _ in loaded.model.named_modules())
+    return any("lora_" in name or "modules_to_save" in name for name, _ in loaded.model.named_modules())
 
 
 def _check_adapter(loaded: LoadedBase, directory: Path) -> None:

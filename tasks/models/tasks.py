@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from prefect import task
 
 from configs.schema import FolderBase, HubBase
+from configs.settings import Settings
 from tasks.models.hardware import Precision, choose_device, choose_precision, detect_hardware, threads_per_slot
 from tasks.models.worker import ModelWorker
 from tasks.storage.file_memory import remembering
@@ -53,29 +54,38 @@ def open_worker(
     Raises:
         BaseModelError: the base is damaged.
     """
-    from tasks.models.base_models import verify_base
-
-    at_hand(run.settings, "bases", base)
-    hardware = detect_hardware()
     precision = precision or precision_of(run)
     key = (base, slot, slots, precision)
     worker = _shared.get(key) if _shared is not None else None
     if worker is not None:
         yield worker
         return
-    verify_base(run.settings.bases, base, digest_file=remembering(run.settings.file_digests))
-    new = ModelWorker(
-        run.settings.bases / base,
-        precision=precision,
-        device=choose_device(hardware, slot),
-        threads=threads_per_slot(hardware, slots),
-    )
+    new = worker_for(run.settings, base, precision=precision, slot=slot, slots=slots)
     if _shared is None or threading.current_thread() is not threading.main_thread():
         with new:  # the kernel ends a worker with the thread that started it, so another thread's can't be shared
             yield new
         return
     _shared[key] = new.__enter__()
     yield new
+
+
+def worker_for(settings: Settings, base: str, *, precision: Precision, slot: int = 0, slots: int = 1) -> ModelWorker:
+    """Return the process, not started yet, that will hold a base whose bytes were checked.
+
+    Raises:
+        BaseModelError: the base is missing or damaged.
+    """
+    from tasks.models.base_models import verify_base
+
+    at_hand(settings, "bases", base)
+    verify_base(settings.bases, base, digest_file=remembering(settings.file_digests))
+    hardware = detect_hardware()
+    return ModelWorker(
+        settings.bases / base,
+        precision=precision,
+        device=choose_device(hardware, slot),
+        threads=threads_per_slot(hardware, slots),
+    )
 
 
 @contextmanager

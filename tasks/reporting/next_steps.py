@@ -40,8 +40,12 @@ def next_commands(summary: RunSummary) -> list[str]:
     show = f"burnish show {summary.recipe} --json"
     if summary.model.get("aliases"):
         return [*step, ask, f"burnish history {name}", show]
-    refused = not summary.decision.get("promote")
-    return [*step, show, f"{ask}   # the refused fine-tune, for a look"] if refused else [*step, ask, show]
+    if summary.decision.get("promote"):
+        return [*step, ask, show]
+    refused = f"{ask}   # the refused fine-tune, for a look"
+    if summary.verdict.get("recommended") in (None, "candidate"):
+        return [*step, show, refused]
+    return [*step, f"{_ask_recommended(summary)}   # {summary.verdict['recommended']}", show, refused]
 
 
 def _tell_more(summary: RunSummary) -> str:
@@ -69,15 +73,20 @@ def _how(summary: RunSummary) -> str:
     """How the recommended cheaper option is used; Burnish registers fine-tunes only."""
     name = str(summary.verdict.get("best_cheaper"))
     kind = next((row.kind for row in summary.options if row.name == name), "")
-    answers = f"Its answers to the test records are in MLflow, run `test/{name}`."
+    use = (
+        f"`{_ask_recommended(summary)}` answers with it; its answers to the test records are in MLflow, run "
+        f"`test/{name}`."
+    )
     if kind == "classical":
         return (
             "It needs no language model: TF-IDF with a linear classifier for closed labels, the completion of the most "
-            f"similar training record for free text (tasks/baselines/). Burnish registers fine-tunes only. {answers}"
+            f"similar training record for free text. {use}"
         )
-    return (
-        f"It needs no training: the base model with the recipe's template and the examples it is named after. {answers}"
-    )
+    return f"It needs no training: the base model with the recipe's template and the examples it is named after. {use}"
+
+
+def _ask_recommended(summary: RunSummary) -> str:
+    return f'burnish predict --recipe {shlex.quote(summary.recipe)} "your text"'
 
 
 def _cheaper(summary: RunSummary) -> str:

@@ -13,6 +13,8 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from configs.requests import RecipeRequest
 from configs.roots import recipe_argument
+from tasks.baselines.asking import OPTIONS_FILE, options_text
+from tasks.models.tasks import precision_of
 from tasks.reporting.details import assumptions, base_in_words, card_figures, report_details
 from tasks.reporting.html_report import render_report
 from tasks.reporting.markdown import links_as_markdown, summary_as_markdown
@@ -28,7 +30,7 @@ from tasks.validation.suites import SUITES_FOLDER, load_suite
 
 
 @task(name="write report")
-def write_report(run: RecipeRun, stages: Sequence[StageRecord], request: RecipeRequest) -> RunSummary:
+def write_report(run: RecipeRun, base: str, stages: Sequence[StageRecord], request: RecipeRequest) -> RunSummary:
     """Sum up the run: the HTML report in MLflow and in `home/reports`, the summary, the verdict on the run's page."""
     from tasks.tracking.mlflow_runs import MetricRow
 
@@ -57,6 +59,8 @@ def write_report(run: RecipeRun, stages: Sequence[StageRecord], request: RecipeR
     tracker = run.tracker
     tracker.log_file(run.run_id, path, None)
     tracker.log_text(run.run_id, json.dumps(summary.as_json(), indent=1, ensure_ascii=False), SUMMARY_FILE)
+    asked = options_text(run, outputs["baseline"], snapshot=summary.snapshot, base=base, precision=precision_of(run))
+    tracker.log_text(run.run_id, asked, OPTIONS_FILE)
     study = str(outputs["search"]["study"]["study_name"])
     pages = _pages(run, outputs, study=study, report=path.name)
     tracker.describe(run.run_id, f"{summary_as_markdown(summary)}\n{links_as_markdown(pages)}")

@@ -1,4 +1,4 @@
-"""A LoRA adapter on the loaded base: put on, taken off cleanly, written in peft's layout."""
+"""An adapter on the loaded base: put on, taken off cleanly, written in peft's layout."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
 
 from configs.errors import BaseModelError
 from configs.schema import Training
-from tasks.models.loading import LoadedBase
+from tasks.models.loading import LoadedBase, take_off
 from tasks.storage.durable import digest_of, file_digest, new_directory
 from tasks.training.dropout import SeededDropout
-from tasks.training.transformer_layers import last_layers
+from tasks.training.transformer_layers import last_layers, transformer_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -65,7 +66,22 @@ def fresh_adapter(loaded: LoadedBase, training: Training, *, seed: int) -> Itera
 
     Everything is in evaluation mode: `dropout.dropout_active` lets the adapter, and it alone, drop inputs.
     """
-    config = LoraConfig(
+    config = _whole_modules(loaded, training) if training.method == "full" else _low_rank(loaded, training)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        adapted = get_peft_model(loaded.model, config)
+    try:
+        _seed_dropout(adapted, training.lora_dropout, device=loaded.device)
+        for parameter in trainable_parameters(adapted):
+            parameter.data = parameter.data.float()  # what is trained whole is a copy in the base's precision
+        adapted.eval()
+        yield adapted
+    finally:
+        take_off(adapted)
+
+
+def _low_rank(loaded: LoadedBase, training: Training) -> LoraConfig:
+    return LoraConfig(
         r=training.lora_rank,
         lora_alpha=training.lora_alpha,
         lora_dropout=training.lora_dropout,
@@ -75,15 +91,19 @@ def fresh_adapter(loaded: LoadedBase, training: Training, *, seed: int) -> Itera
         bias="none",
         task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        adapted = get_peft_model(loaded.model, config)
-    try:
-        _seed_dropout(adapted, training.lora_dropout, device=loaded.device)
-        adapted.eval()
-        yield adapted
-    finally:
-        adapted.unload()
+
+
+def _whole_modules(loaded: LoadedBase, training: Training) -> LoraConfig:
+    """A full fine-tune in the form of an adapter: peft trains copies of modules, which are stored and put on like one.
+
+    The embedding and the output layer stay as they are: `label_loss` relies on it.
+    """
+    if training.target_modules == "all-linear":
+        every = transformer_layers(loaded.model)
+        modules = list(every) if training.layers == "all" else last_layers(loaded.model, training.layers)
+    else:
+        modules = target_modules(loaded.model, training.target_modules, layers=training.layers)
+    return LoraConfig(target_modules=DUMMY_TARGET_MODULES, modules_to_save=modules, task_type="CAUSAL_LM")
 
 
 def trainable_parameters(adapted: PeftModel) -> list[nn.Parameter]:
@@ -118,7 +138,9 @@ def write_adapter(
         about: kept in the manifest, without effect on the digest.
     """
     config = {**adapted.peft_config["default"].to_dict(), "base_model_name_or_path": base_digest}
-    config |= {"inference_mode": True, "target_modules": sorted(config["target_modules"])}
+    config["inference_mode"] = True
+    if not isinstance(config["target_modules"], str):
+        config["target_modules"] = sorted(config["target_modules"])
     config_text = json.dumps(config, indent=1, sort_keys=True, default=_as_list)
     digest = digest_of({"weights": file_digest(weights_file), "config": config_text, "base": base_digest})
     parameters = sum(parameter.numel() for parameter in trainable_parameters(adapted))

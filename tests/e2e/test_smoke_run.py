@@ -13,6 +13,13 @@ from tests.e2e.installation import PROJECT, Installation
 STAGES = ["prepare", "validate", "baseline", "search", "evaluate", "register", "promote"]
 
 
+def table_of_outputs(installation: Installation) -> list[dict[str, str]]:
+    """A row for each test record: its prompt, and what each option said."""
+    tables = [json.loads(file.read_text()) for file in (installation.home / "artifacts").rglob("outputs.json")]
+    table = next(table for table in tables if {"prompt", "classical", "candidate"} <= set(table["columns"]))
+    return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+
+
 def test_the_summary_has_the_documented_form(finished: Installation) -> None:
     summary = finished.show()
 
@@ -69,6 +76,27 @@ def test_predict_answers_with_the_registered_version(finished: Installation) -> 
 
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.strip() in ("billing", "delivery", "login", "returns")
+
+
+def test_predict_answers_with_any_option_of_the_run_as_it_was_scored(finished: Installation) -> None:
+    outputs = table_of_outputs(finished)
+    texts = [row["prompt"] for row in outputs[:3]]
+    prompt = next(option["name"] for option in finished.show()["options"] if option["kind"] == "prompt")
+
+    recommended = finished.burnish("predict", "--recipe", "smoke", *texts)
+    prompted = finished.burnish("predict", "--recipe", "smoke", "--option", prompt, *texts)
+
+    assert recommended.stdout.splitlines() == [row["classical"] for row in outputs[:3]], recommended.stderr
+    assert "answered by classical" in recommended.stderr
+    assert prompted.stdout.splitlines() == [row[prompt] for row in outputs[:3]], prompted.stderr
+
+
+def test_an_option_that_the_run_does_not_have_is_refused_with_those_it_has(finished: Installation) -> None:
+    unknown = finished.burnish("predict", "--recipe", "smoke", "--option", "oracle", "Hello")
+
+    assert unknown.returncode == 2
+    assert "no option 'oracle'; it has " in unknown.stderr
+    assert "classical" in unknown.stderr
 
 
 def test_a_second_command_on_the_same_recipe_is_refused(finished: Installation) -> None:

@@ -9,7 +9,7 @@ import torch
 from configs.schema import Template
 from tasks.data.snapshots import read_snapshot
 from tasks.inference.answers import option_as_json, read_answers, select_records
-from tasks.inference.jobs import answer
+from tasks.inference.jobs import answer, answer_texts
 from tasks.inference.options import Answers, Option
 from tasks.models.loading import LoadedBase, load_base
 from tests.trained_home import LABELS, TrainedHome
@@ -57,6 +57,28 @@ def test_every_record_of_the_split_is_answered(trained_home: TrainedHome, loaded
     assert [each.record_id for each in stored.answers] == sorted(record.record_id for record in records)
     assert all(each.prompt_tokens > 0 and each.output_tokens <= 5 for each in stored.answers)
     assert stored.records_per_second == result["records_per_second"] > 0
+
+
+@pytest.mark.parametrize("option", [PROMPT, SCORED], ids=lambda option: option.name)
+def test_a_text_is_answered_as_the_record_that_says_it(
+    trained_home: TrainedHome, loaded: LoadedBase, tmp_path: Path, option: Option
+) -> None:
+    answered = read_answers(tmp_path, run(trained_home, loaded, tmp_path, option)["answers"]).answers
+    snapshots = trained_home.home / "snapshots"
+    records = {record.record_id: record for record in read_snapshot(snapshots, trained_home.snapshot).split("test")}
+    arguments = {
+        "option": option_as_json(option),
+        "snapshots": str(snapshots),
+        "snapshot": trained_home.snapshot,
+        "labels": list(LABELS),
+        "max_new_tokens": 5,
+        "adapters": str(trained_home.home / "adapters"),
+        "seed": 3,
+        "token_budget": 150,
+        "texts": [records[each.record_id].prompt for each in answered],
+    }
+
+    assert answer_texts(loaded, arguments, lambda values: True)["outputs"] == [each.output for each in answered]
 
 
 def test_label_scoring_answers_with_labels_only(trained_home: TrainedHome, loaded: LoadedBase, tmp_path: Path) -> None:

@@ -105,12 +105,16 @@ def test_a_bf16_version_with_cut_prompts_passes(tracker: Tracker, trained_home: 
 
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    "training",
+    [Training(lora_rank=4, method="dora", rank_scaling="rslora", layers=1), Training(method="full")],
+    ids=lambda training: training.method,
+)
 def test_a_version_of_another_way_to_tune_passes(
-    tracker: Tracker, trained_home: TrainedHome, tmp_path: Path, precision: str
+    tracker: Tracker, trained_home: TrainedHome, tmp_path: Path, training: Training, precision: str
 ) -> None:
     trained = TrainedHome(tmp_path / "trained", trained_home.base, trained_home.adapter, trained_home.snapshot)
     shutil.copytree(trained_home.home, trained.home)
-    training = Training(lora_rank=4, method="dora", rank_scaling="rslora", layers=1)
     adapter = make_adapter(trained.home, trained.base, seed=1, training=training)
     package = trained.package(adapter=trained.home / "adapters" / adapter, precision=precision)
     version = register(tracker, package)

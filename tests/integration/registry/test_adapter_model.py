@@ -21,6 +21,7 @@ from tests.trained_home import LABELS, TrainedHome, make_adapter, make_records
 RECORDS = [record for record in make_records() if record.split == "test"]
 WAYS_TO_TUNE = [
     Training(lora_rank=4, method="dora"),
+    Training(method="full"),
     Training(lora_rank=4, rank_scaling="rslora"),
     Training(lora_rank=4, method="dora", rank_scaling="rslora", layers=1),
 ]

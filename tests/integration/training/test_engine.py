@@ -102,6 +102,7 @@ def test_micro_batches_are_what_runs_at_once(loaded: LoadedBase, make_plan: Make
         {"lora_rank": 2}, {"lora_alpha": 4.0}, {"lora_dropout": 0.5}, {"target_modules": "attention"},
         {"learning_rate": 1.0e-3}, {"schedule": "linear"}, {"warmup_fraction": 0.5}, {"batch_size": 4}, {"epochs": 1},
         {"weight_decay": 0.5}, {"max_gradient_norm": 0.01}, {"rank_scaling": "rslora"}, {"method": "dora"},
+        {"method": "full"},
         {"layers": 1}, {"label_smoothing": 0.2}, {"neftune_alpha": 10.0},
     ],
 )  # fmt: skip

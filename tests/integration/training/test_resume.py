@@ -66,7 +66,8 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_by_bit(
 @pytest.mark.parametrize(
     "change",
     [
-        {"method": "dora"}, {"rank_scaling": "rslora"}, {"layers": 1}, {"label_smoothing": 0.1}, {"neftune_alpha": 5.0},
+        {"method": "dora"}, {"method": "full"},
+        {"rank_scaling": "rslora"}, {"layers": 1}, {"label_smoothing": 0.1}, {"neftune_alpha": 5.0},
         {"activation_checkpointing": True},
         {"method": "dora", "rank_scaling": "rslora", "neftune_alpha": 5.0, "activation_checkpointing": True},
     ],

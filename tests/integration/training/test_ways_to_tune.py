@@ -1,4 +1,4 @@
-"""DoRA, rsLoRA, layers, noise and activation checkpointing: what each does to the model, and what it doesn't."""
+"""DoRA, full fine-tunes, rsLoRA, layers, noise, activation checkpointing: what each does to the model, and what not."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ WAYS: list[dict[str, Any]] = [
     {"rank_scaling": "rslora"},
     {"layers": 1},
     {"method": "dora", "rank_scaling": "rslora", "layers": 1},
+    {"method": "full"},
+    {"method": "full", "layers": 1},
+    {"method": "full", "target_modules": "attention"},
 ]
 
 
@@ -97,6 +100,43 @@ def test_dora_learns_magnitudes_in_fp32_also_on_a_bf16_base(loaded_bf16: LoadedB
     magnitudes = [weight for name, weight in weights.items() if "magnitude" in name]
     assert len(magnitudes) == len(weights) / 3 > 0
     assert {weight.dtype for weight in weights.values()} == {torch.float32}
+
+
+def test_a_full_fine_tune_trains_all_of_the_layers_and_nothing_else(loaded: LoadedBase) -> None:
+    layers = {name for name in loaded.model.state_dict() if ".layers." in name}
+
+    with fresh_adapter(loaded, Training(method="full"), seed=1) as adapted:
+        weights = adapter_weights(adapted)
+
+    assert {name.removeprefix("base_model.model.") for name in weights} == layers
+    assert any("norm" in name for name in layers)
+
+
+def test_its_weights_are_trained_in_fp32_also_on_a_bf16_base(loaded_bf16: LoadedBase) -> None:
+    with fresh_adapter(loaded_bf16, Training(method="full"), seed=1) as adapted:
+        weights = adapter_weights(adapted)
+
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
+    assert {parameter.dtype for parameter in loaded_bf16.model.parameters()} == {torch.bfloat16}
+
+
+def test_its_gradients_are_those_of_the_model_itself(loaded: LoadedBase, examples: tuple[Example, ...]) -> None:
+    with fresh_adapter(loaded, Training(method="full"), seed=1) as adapted:
+        loss = accumulate_gradients(loaded, examples[:8], micro_batch_size=None, pad_id=0, row_tokens=128)
+        ours = [parameter.grad for parameter in trainable_parameters(adapted)]
+
+    layers = [parameter for layer in transformer_layers(loaded.model).values() for parameter in layer.parameters()]
+    for parameter in layers:
+        parameter.requires_grad_()
+    losses = []
+    for example in examples[:8]:
+        ids = torch.tensor([[*example.prompt_ids, *example.completion_ids]])
+        labels = torch.where(torch.arange(ids.shape[1]) < len(example.prompt_ids), -100, ids)
+        losses.append(loaded.model(input_ids=ids, labels=labels).loss * len(example.completion_ids))
+    plain = sum(losses) / sum(len(example.completion_ids) for example in examples[:8])
+    own = torch.autograd.grad(plain, layers)
+    torch.testing.assert_close(loss, plain.item(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours, list(own), rtol=1e-4, atol=1e-5)
 
 
 def test_dora_drops_inputs_too(loaded: LoadedBase) -> None:

@@ -107,6 +107,14 @@ def test_a_refused_fine_tune_is_not_offered_as_the_thing_to_use() -> None:
     assert commands[-1].endswith("# the refused fine-tune, for a look")
 
 
+def test_the_recommended_cheaper_option_is_asked_by_a_command() -> None:
+    verdict = {"kind": "does_not_pay", "sentence": "s", "best_cheaper": "nearest-8", "recommended": "nearest-8"}
+    refused = replace(summary(), verdict=verdict, decision={"promote": False, "reasons": []}, recipe="my recipe")
+
+    assert next_commands(refused)[0] == "burnish predict --recipe 'my recipe' \"your text\"   # nearest-8"
+    assert "`burnish predict --recipe 'my recipe' \"your text\"` answers with it" in next_step(refused)
+
+
 def test_the_report_starts_with_the_verdict() -> None:
     html = render_report(summary())
 
