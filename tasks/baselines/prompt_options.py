@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
 from configs.schema import Baseline, Template
 from tasks.inference.options import Option, ShotStrategy
 
+_PROMPT_VARIABLE = re.compile(r"{{-?\s*prompt\b")
 RECIPE_TEMPLATE = "recipe"
 """How the recipe's own wording is called beside `baseline.templates`."""
 
@@ -55,6 +57,23 @@ def shortlist(options: Sequence[Option], scores: Mapping[str, float]) -> list[Op
     strategies = dict.fromkeys(option.shot_strategy for option in options)
     best = [choose_best([each for each in options if each.shot_strategy == name], scores) for name in strategies]
     return sorted(best, key=lambda option: (-scores[option.name], option.shots))
+
+
+def registry_template(option: Option) -> str | list[dict[str, str]]:
+    """Return a prompt for MLflow's prompt registry: its wording, with a variable where examples would stand.
+
+    Text, in which a zero-shot prompt is what the model reads once the variables are filled in; or chat messages, where
+    examples stand as turns between the two. The variable `prompt` is called `input`: MLflow 3.17 can't fill in one of
+    that name (`PromptVersion.format` has an argument of its own called so).
+    """
+    template = option.template
+    assert template is not None
+    if template.kind == "chat":
+        system = [{"role": "system", "content": template.instruction}] if template.instruction else []
+        return [*system, {"role": "user", "content": "{{ input }}"}]
+    instruction = template.instruction + template.separator if template.instruction else ""
+    examples = "{{ examples }}" + template.separator if option.shots else ""
+    return f"{instruction}{examples}{_PROMPT_VARIABLE.sub('{{ input', template.prompt)}"
 
 
 def _examples(baseline: Baseline, labels: Sequence[str] | None) -> Iterator[tuple[int, ShotStrategy]]:

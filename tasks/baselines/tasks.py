@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect import task
 
-from tasks.baselines.prompt_options import prompt_options, shortlist
+from tasks.baselines.prompt_options import prompt_options, registry_template, shortlist
 from tasks.inference.answers import option_as_json, option_key
 from tasks.inference.options import Option
 from tasks.inference.tasks import answer_with_model
@@ -16,6 +16,7 @@ from tasks.metrics.metric_identity import metric_identity
 from tasks.models.tasks import precision_of
 from tasks.storage.shared_directories import at_hand, share
 from tasks.tracking.identity import stage_identity
+from tasks.tracking.mlflow_prompts import RegistryPrompt, register_prompts
 from tasks.tracking.recipe_run import RecipeRun, run_stage
 
 log = logging.getLogger("burnish")
@@ -58,7 +59,9 @@ def choose_cheaper_options(run: RecipeRun, snapshot: str, base: str) -> dict[str
         tried.append({"name": classical.name, "value": value})
     for row in sorted(tried, key=lambda row: -float(row["value"])):
         log.info("  %-36s %.3f on validation", row["name"], row["value"])
-    winner = chosen_template(run, [option for option in chosen if option.kind == "prompt"])
+    best_prompts = [option for option in chosen if option.kind == "prompt"]
+    register_prompts(run.tracker, recipe.name, [_registered(run, option, scores) for option in best_prompts])
+    winner = chosen_template(run, best_prompts)
     return {"options": [option_as_json(option) for option in chosen], "tried": tried, "template": winner}
 
 
@@ -143,6 +146,23 @@ def chosen_template(run: RecipeRun, prompts: Sequence[Option]) -> dict[str, Any]
     """The wording to train with: the recipe's, or that of the best prompt (`prompts` stand best first)."""
     best = prompts[0].template if prompts and run.recipe.training.template == "winner" else None
     return (best or run.recipe.template).model_dump(mode="json")
+
+
+def _registered(run: RecipeRun, option: Option, scores: Mapping[str, float]) -> RegistryPrompt:
+    metric = run.recipe.evaluation.metric
+    return RegistryPrompt(
+        key=option_key(option),
+        template=registry_template(option),
+        message=f"{option.name}: {metric} {scores[option.name]:.3f} on validation",
+        tags={
+            "burnish.name": option.name,
+            "burnish.decoding": option.decoding,
+            "burnish.shots": str(option.shots),
+            "burnish.shot_strategy": option.shot_strategy,
+            f"burnish.validation_{metric}": f"{scores[option.name]:.4f}",
+            "burnish.run": run.run_id,
+        },
+    )
 
 
 def _log_option(run: RecipeRun, snapshot: str, option: Option, value: float) -> None:

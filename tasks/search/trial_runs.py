@@ -51,6 +51,8 @@ class TrialRuns:
     def _step(self, request: TrialRequest, report: Mapping[str, Any]) -> None:
         step = report["step"]
         if report["kind"] == "memory":
+            if step > 0:
+                log.info("  %s goes on from step %d", request.name, step)
             self._note_memory(request, report)
             return
         if report["kind"] == "validation":

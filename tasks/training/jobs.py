@@ -1,4 +1,4 @@
-"""The worker job `train`: one LoRA fine-tune on the base that the worker holds."""
+"""The worker job `train`: one fine-tune on the base that the worker holds."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def train(loaded: LoadedBase, arguments: dict[str, Any], report: Report) -> dict
     """Fine-tune an adapter, or go on with an interrupted one, and write the best of it to the adapters.
 
     Reports `{"kind": "memory", step, micro_batch_size, memory_predicted_mb, memory_free_mb, advice}` before the first
-    step, `{"kind": "step", step, steps, loss, learning_rate, records_per_second, seconds_left}` and
-    `{"kind": "validation", step, fraction, value, records, replayed}`; when the latter is answered with False, the
-    run ends as pruned.
+    step that it takes (`step` of them were taken before an interruption), `{"kind": "step", step, steps, loss,
+    learning_rate, records_per_second, seconds_left}` and `{"kind": "validation", step, fraction, value, records,
+    replayed}`; when the latter is answered with False, the run ends as pruned.
 
     Args:
         loaded: the base; it is plain again afterwards.

@@ -84,7 +84,7 @@ def settle_memory(
     report(
         {
             "kind": "memory",
-            "step": 0,
+            "step": begun.step if begun else 0,
             "micro_batch_size": chosen.size,
             "memory_predicted_mb": max((standing + needed) / _MIB, peak_mb(loaded.device)),
             "memory_free_mb": free / _MIB,

@@ -135,6 +135,15 @@ def test_the_outputs_of_two_options_stand_side_by_side(served: Servers, seen: Vi
     Visit(page, [], []).keep_screenshot("mlflow-outputs")
 
 
+def test_the_prompts_that_were_scored_stand_in_the_prompt_registry(served: Servers, seen: Visit) -> None:
+    from playwright.sync_api import expect
+
+    seen.page.goto(f"{served.mlflow_url}/#/prompts")
+    seen.page.get_by_role("link", name="smoke-prompt").click()
+
+    expect(seen.page.get_by_text("{{ input }}").first).to_be_visible()
+
+
 def test_a_version_leads_to_its_run_its_data_and_its_report(served: Servers, seen: Visit) -> None:
     from playwright.sync_api import expect
 

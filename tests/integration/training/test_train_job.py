@@ -181,9 +181,12 @@ def test_a_killed_run_ends_with_the_adapter_of_an_unbroken_one(
 
     killed = subprocess.run(command, env=environment, capture_output=True, check=False)
     loaded = load_base(base_directory, precision="fp32", device="cpu")
-    result = train(loaded, arguments, _heard)
+    heard: list[dict[str, Any]] = []
+    result = train(loaded, arguments, lambda values: heard.append(values) or True)
     unbroken = train(loaded, {**arguments, "checkpoints": str(tmp_path / "unbroken")}, _heard)
 
     assert killed.returncode == -signal.SIGKILL
     assert result["adapter"] == unbroken["adapter"]
     assert result["looks"] == unbroken["looks"]
+    assert heard[0]["kind"] == "memory"
+    assert heard[0]["step"] > 0

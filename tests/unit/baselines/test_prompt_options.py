@@ -1,7 +1,8 @@
 import pytest
 
 from configs.schema import Baseline, Template
-from tasks.baselines.prompt_options import choose_best, prompt_options, shortlist
+from tasks.baselines.prompt_options import choose_best, prompt_options, registry_template, shortlist
+from tasks.inference.options import Option
 
 TEMPLATE = Template(prompt="{{ prompt }}: ")
 LABELS = ("yes", "no")
@@ -93,3 +94,26 @@ def test_the_shortlist_holds_the_best_of_each_kind_best_first():
     scores = {"zero-shot": 0.2, "random-4": 0.1, "random-8": 0.15, "nearest-4": 0.5, "nearest-8": 0.4}
 
     assert [option.name for option in shortlist(options, scores)] == ["nearest-4", "zero-shot", "random-8"]
+
+
+@pytest.mark.parametrize(
+    ("shots", "instruction", "expected"),
+    [
+        (0, "", "Q: {{ input }}\nA:"),
+        (0, "Answer.", "Answer.\n\nQ: {{ input }}\nA:"),
+        (4, "Answer.", "Answer.\n\n{{ examples }}\n\nQ: {{ input }}\nA:"),
+    ],
+)
+def test_the_registry_holds_the_wording_and_no_example(shots: int, instruction: str, expected: str) -> None:
+    template = Template(instruction=instruction, prompt="Q: {{ prompt }}\nA:", completion=" {{ completion }}")
+
+    assert registry_template(Option("any", "prompt", template, shots=shots)) == expected
+
+
+def test_a_chat_prompt_is_registered_as_messages() -> None:
+    template = Template(kind="chat", instruction="Be kind.")
+
+    assert registry_template(Option("any", "prompt", template)) == [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "{{ input }}"},
+    ]
