@@ -27,8 +27,8 @@ class RegistryPrompt:
 
 
 def prompt_name(recipe_name: str) -> str:
-    """What the recipe's prompts are called: prompts and models share their names in MLflow."""
-    return f"{recipe_name}-prompt"
+    """What the recipe's prompts are called; models share these names in MLflow, and no recipe's has a dot."""
+    return f"{recipe_name}.prompt"
 
 
 def register_prompts(tracker: Tracker, recipe_name: str, prompts: Sequence[RegistryPrompt]) -> list[int]:

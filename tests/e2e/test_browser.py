@@ -139,7 +139,7 @@ def test_the_prompts_that_were_scored_stand_in_the_prompt_registry(served: Serve
     from playwright.sync_api import expect
 
     seen.page.goto(f"{served.mlflow_url}/#/prompts")
-    seen.page.get_by_role("link", name="smoke-prompt").click()
+    seen.page.get_by_role("link", name="smoke.prompt").click()
 
     expect(seen.page.get_by_text("{{ input }}").first).to_be_visible()
 
