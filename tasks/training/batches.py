@@ -120,8 +120,8 @@ def _own_rows(lengths: Sequence[int]) -> tuple[list[tuple[int, int]], int]:
 def _shared_rows(lengths: Sequence[int], row_tokens: int) -> tuple[list[tuple[int, int]], int]:
     """The same with as few rows as hold all tokens: the longest first, each into the row with the most room left.
 
-    Greedy balancing (Graham 1969, "Bounds on multiprocessing timing anomalies"); where it saves nothing, rows of their
-    own.
+    Greedy balancing (Graham 1969, "Bounds on multiprocessing timing anomalies"); rows of their own where these hold
+    less padding.
     """
     filled = [0] * -(-sum(lengths) // max(row_tokens, *lengths))
     places = [(0, 0)] * len(lengths)
@@ -129,5 +129,5 @@ def _shared_rows(lengths: Sequence[int], row_tokens: int) -> tuple[list[tuple[in
         row = filled.index(min(filled))
         places[index] = (row, filled[row])
         filled[row] += lengths[index]
-    saves = len(filled) * max(filled) < len(lengths) * max(lengths)
-    return (places, max(filled)) if saves else _own_rows(lengths)
+    fits = len(filled) * max(filled) <= len(lengths) * max(lengths)
+    return (places, max(filled)) if fits else _own_rows(lengths)

@@ -40,9 +40,12 @@ def test_a_model_that_begins_anew_with_the_positions_keeps_records_apart(family:
     assert keeps_records_apart(_model(family, APART[family]), EXAMPLES, pad_id=0, device="cpu")
 
 
+@pytest.mark.parametrize(
+    "examples", [EXAMPLES, (EXAMPLES[0], Example((1, 4, 4), (3, 4, 3, 2)))], ids=["", "equal lengths"]
+)
 @pytest.mark.parametrize("family", sorted(TOGETHER))
-def test_a_model_that_mixes_records_of_a_row_is_found_out(family: str) -> None:
-    assert not keeps_records_apart(_model(family, TOGETHER[family]), EXAMPLES, pad_id=0, device="cpu")
+def test_a_model_that_mixes_records_of_a_row_is_found_out(family: str, examples: tuple[Example, ...]) -> None:
+    assert not keeps_records_apart(_model(family, TOGETHER[family]), examples, pad_id=0, device="cpu")
 
 
 def test_short_records_share_rows(loaded: LoadedBase, examples: tuple[Example, ...]) -> None:

@@ -125,7 +125,7 @@ def test_a_row_is_as_wide_as_the_longest_example_at_least() -> None:
 
 
 @pytest.mark.parametrize(("lengths", "row_tokens"), [((6, 6), 0), ((6, 6), 6), ((60, 60, 60), 128), ((5,), 128)])
-def test_where_it_saves_nothing_each_has_its_own_row(lengths: tuple[int, ...], row_tokens: int) -> None:
+def test_where_shared_rows_are_of_no_use_each_has_its_own(lengths: tuple[int, ...], row_tokens: int) -> None:
     batch = pack_batch([Example((1,), (2,) * length) for length in lengths], pad_id=0, row_tokens=row_tokens)
 
     assert batch.input_ids.shape == (len(lengths), max(lengths))
