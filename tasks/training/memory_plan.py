@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from configs.schema import Training
 from tasks.data.records import Record
 from tasks.data.templates import render
 from tasks.data.tokens import encode
@@ -18,7 +19,7 @@ from tasks.training.batches import Example
 from tasks.training.checkpoints import newest_progress
 from tasks.training.device_memory import free_bytes, held_bytes, peak_mb
 from tasks.training.engine import training_mode
-from tasks.training.memory import memory_advice, needed_bytes
+from tasks.training.memory import MemoryShape, memory_advice, needed_bytes
 from tasks.training.micro_batches import (
     choose_micro_batch,
     longest_examples,
@@ -65,7 +66,7 @@ def settle_memory(
         look_lengths=[_look_length(loaded, record, wanted) for record in look],
         token_budget=wanted.token_budget,
     )
-    free, standing = free_bytes(loaded.device), held_bytes(loaded.device)
+    free, held = free_bytes(loaded.device), held_bytes(loaded.device)
     key = micro_batch_key(loaded, training, longest=shape.longest)
     begun = newest_progress(wanted.checkpoint_directory)
     chosen = choose_micro_batch(
@@ -80,23 +81,27 @@ def settle_memory(
     )
     if chosen.remember:
         remember_micro_batch(wanted.micro_batches, key, chosen.size)
-    needed = needed_bytes(shape, chosen.size)
-    report(
-        {
-            "kind": "memory",
-            "step": begun.step if begun else 0,
-            "micro_batch_size": chosen.size,
-            "memory_predicted_mb": max((standing + needed) / _MIB, peak_mb(loaded.device)),
-            "memory_free_mb": free / _MIB,
-            "advice": memory_advice(
-                needed_bytes=needed,
-                free_bytes=free,
-                micro_batch_size=chosen.size,
-                recomputed=training.activation_checkpointing,
-            ),
-        }
-    )
+    report({"step": begun.step if begun else 0, **_outlook(loaded, training, shape, chosen.size, free=free, held=held)})
     return chosen.size
+
+
+def _outlook(
+    loaded: LoadedBase, training: Training, shape: MemoryShape, micro_batch_size: int, *, free: int, held: int
+) -> dict[str, Any]:
+    """What the parent is told of the memory to come."""
+    needed = needed_bytes(shape, micro_batch_size)
+    return {
+        "kind": "memory",
+        "micro_batch_size": micro_batch_size,
+        "memory_predicted_mb": max((held + needed) / _MIB, peak_mb(loaded.device)),
+        "memory_free_mb": free / _MIB,
+        "advice": memory_advice(
+            needed_bytes=needed,
+            free_bytes=free,
+            micro_batch_size=micro_batch_size,
+            recomputed=training.activation_checkpointing,
+        ),
+    }
 
 
 def _look_length(loaded: LoadedBase, record: Record, wanted: TrainArguments) -> int:
