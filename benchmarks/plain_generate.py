@@ -18,12 +18,11 @@ from typing import Any, Literal
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache
 
-from configs.schema import Section
+from configs.schema import Precision, Section
 from tasks.inference.answering import Request
 from tasks.inference.batching import common_prefix_length
 from tasks.inference.jobs import AnswerArguments, make_requests
 from tasks.inference.prompts import PromptWriter
-from tasks.models.hardware import Precision
 from tasks.models.tokenizer import load_tokenizer
 
 Way = Literal["plain", "cached"]

@@ -33,9 +33,9 @@ from tasks.inference.jobs import AnswerArguments
 from tasks.inference.options import Decoding, Option
 from tasks.metrics.task_metrics import score_rows
 from tasks.models.base_models import base_directory, import_base
-from tasks.models.child_process import child_environment, python_command
 from tasks.models.hardware import choose_device, choose_precision, detect_hardware
 from tasks.models.worker import ModelWorker
+from tasks.storage.child_process import child_environment, python_command
 
 RECIPE = SHIPPED / "icd10.yaml"
 OURS, LABELS = "Burnish, free generation", "Burnish, label scoring"

@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from benchmarks.arithmetic_floor import floor_seconds_per_record
 from configs.loading import load_recipe, project_root_of
-from configs.schema import Recipe, Template
+from configs.schema import Precision, Recipe, Template
 from tasks.data.mapping import to_records
 from tasks.data.records import Record, SplitName, Turn
 from tasks.data.snapshots import read_snapshot, write_snapshot
@@ -36,10 +36,10 @@ from tasks.inference.jobs import AnswerArguments
 from tasks.inference.options import Option
 from tasks.metrics.task_metrics import score_rows
 from tasks.models.base_models import import_base
-from tasks.models.child_process import child_environment, python_command
-from tasks.models.hardware import Precision, choose_precision, detect_hardware
+from tasks.models.hardware import choose_precision, detect_hardware
 from tasks.models.tokenizer import load_tokenizer
 from tasks.models.worker import ModelWorker
+from tasks.storage.child_process import child_environment, python_command
 from tasks.training.arguments import TrainArguments
 from tasks.training.identity import training_key
 

@@ -3,6 +3,7 @@
 BurnishError
 ├── RecipeError            a recipe that can't be read, or that says something not allowed
 ├── DataError              records that can't be loaded, mapped or split
+├── HubError               a model or dataset that a hub doesn't give
 ├── MetricFailed           a metric of the user's own raised an error or returned no score
 ├── BaseModelError         a base model that is missing, incomplete, unsafe or of the wrong kind
 ├── ValidationStopped      a rule with `on_failure: stop` failed
@@ -28,6 +29,10 @@ class RecipeError(BurnishError):
 
 class DataError(BurnishError):
     """Records can't be loaded, mapped or split."""
+
+
+class HubError(BurnishError):
+    """A hub doesn't have a model or dataset, doesn't give it, or isn't there."""
 
 
 class MetricFailed(BurnishError):

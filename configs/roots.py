@@ -8,6 +8,7 @@ from pathlib import Path
 
 from configs.chat_templates import chat_template_files, with_chat_templates
 from configs.errors import RecipeError
+from configs.file_names import named_files
 from configs.json_schema_file import with_schema_read
 from configs.loading import SHIPPED, load_recipe, project_root_of
 from configs.requests import RecipeRequest
@@ -123,8 +124,9 @@ def _check_confined(recipe: Recipe, *, project_root: Path, roots: Sequence[Path]
     for key, value in named.items():
         if value is None:
             continue
-        path = (project_root / Path(value).expanduser()).resolve()  # as whoever opens it reads it
-        if not any(path.is_relative_to(root) for root in roots):
+        path = project_root / Path(value).expanduser()
+        reached = [each.resolve() for each in (path, *named_files(path))]  # as whoever opens it reads it
+        if not all(any(each.is_relative_to(root) for root in roots) for each in reached):
             raise RecipeError(
                 f"{key} is outside the configured roots, got {value}; allowed below {', '.join(map(str, roots))}; "
                 f"{ROOTS} adds folders"

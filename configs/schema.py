@@ -28,7 +28,13 @@ NAME_IN_WORDS = "a name has lower-case letters, digits, - and _, begins with a l
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """A name that may become a path segment, an MLflow experiment and a registered model."""
 
+HubId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$")]
+HubRevision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w./-]{0,127}$")]
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+Precision = Literal["fp32", "bf16", "nf4"]
+"""Of a frozen base; `nf4`: its linear layers are held in four bits and multiplied in bf16."""
 
 
 class Section(BaseModel):
@@ -75,9 +81,9 @@ class HubBase(Section):
     """A model on a Hugging Face hub, fetched once where BURNISH_HUB=1 allows it; the network is not asked again."""
 
     kind: Literal["hub"] = "hub"
-    id: str = Field(pattern=r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$")
+    id: HubId
     """Its name there, `organisation/model`."""
-    revision: str = Field(default="main", pattern=r"^[A-Za-z0-9][\w./-]{0,127}$")
+    revision: HubRevision = "main"
     """A commit, or a branch or tag, which is looked up when the model is fetched and not again."""
     digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Expected digest of the imported base; None accepts what is there."""
@@ -86,18 +92,17 @@ class HubBase(Section):
 BaseSource = Annotated[TinyBase | FolderBase | PackageBase | HubBase, Field(discriminator="kind")]
 
 
-class FileSource(Section):
-    """Records in a file: JSONL, CSV or Parquet."""
+class DataFiles(Section):
+    """Records in files: JSONL, CSV or Parquet. `*` in a name stands for any part of it, so one name is many files."""
 
-    kind: Literal["file"] = "file"
     path: str | None = None
-    """One file with all records, split by Burnish or by `data.split.column`; relative to the project root."""
+    """One file with all records, or many (`tickets-*.parquet`), split by Burnish or by `data.split.column`."""
     train: str | None = None
-    """The user's own training file; give `validation` and `test` too, and no `path`."""
+    """The user's own training file or files; give `validation` and `test` too, and no `path`."""
     validation: str | None = None
-    """The user's own validation file."""
+    """The user's own validation file or files."""
     test: str | None = None
-    """The user's own test file."""
+    """The user's own test file or files."""
     format: Literal["auto", "jsonl", "csv", "parquet"] = "auto"
     """File format; `auto` goes by the file's ending."""
 
@@ -107,6 +112,29 @@ class FileSource(Section):
         if (self.path is None) == (None in own) or (self.path is not None and any(own)):
             raise ValueError("give either `path`, or all of `train`, `validation` and `test`")
         return self
+
+
+class FileSource(DataFiles):
+    """Records in files: JSONL, CSV or Parquet; names are relative to the recipe's project root."""
+
+    kind: Literal["file"] = "file"
+
+
+class HubSource(DataFiles):
+    """Data files of a dataset on a Hugging Face hub, fetched once where BURNISH_HUB=1 allows it. No code of it runs."""
+
+    kind: Literal["hub"] = "hub"
+    id: HubId
+    """Its name there, `organisation/dataset`; `path` and the others name files in it (`data/train-*.parquet`)."""
+    revision: HubRevision = "main"
+    """A commit, or a branch or tag, which is looked up when the files are fetched and not again."""
+
+    @field_validator("path", "train", "validation", "test")
+    @classmethod
+    def _within_the_dataset(cls, name: str | None) -> str | None:
+        if name is not None and (name.startswith(("/", "~")) or ".." in name.split("/")):
+            raise ValueError(f"name a file in the dataset, such as data/train.parquet, got {name}")
+        return name
 
 
 class EntryPointSource(Section):
@@ -119,7 +147,7 @@ class EntryPointSource(Section):
     """Keyword arguments for the function."""
 
 
-DataSource = Annotated[FileSource | EntryPointSource, Field(discriminator="kind")]
+DataSource = Annotated[FileSource | HubSource | EntryPointSource, Field(discriminator="kind")]
 
 
 class Columns(Section):
@@ -314,8 +342,9 @@ class Training(Section):
     """NEFTune noise on the input embeddings while training, 5 to 15 in its paper; 0: none."""
     activation_checkpointing: bool = False
     """Keep one tensor for each transformer layer and compute the others again: less memory, about a third more time."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Of the frozen base; adapters are always fp32. `auto`: bf16 where the hardware has it."""
+    precision: Literal["auto", Precision] = "auto"
+    """Of the frozen base, for prompts, training and serving alike; adapters are always fp32. `auto`: bf16 where the
+    hardware has it. `nf4` (QLoRA): four bits a weight, for a base that doesn't fit otherwise; needs bitsandbytes."""
     evaluations: int = Field(default=4, ge=1, le=100)
     """Validation looks, spread evenly over the steps; the best checkpoint is kept."""
     early_stopping_patience: int = Field(default=3, ge=1)
@@ -338,6 +367,12 @@ class Training(Section):
             raise ValueError(
                 f"micro_batch_size must divide batch_size, got {self.micro_batch_size} and {self.batch_size}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_trained_whole_is_held_whole(self) -> Self:
+        if self.method == "full" and self.precision == "nf4":
+            raise ValueError("method: full can't train weights of precision: nf4; use method: lora or dora, or bf16")
         return self
 
 
@@ -445,6 +480,17 @@ def _as_field_type(key: str, value: Any) -> Any:
     return int(value) if "int" in annotation and float(value).is_integer() else value
 
 
+class Consistency(Section):
+    """Asking an option again for the same records, answers drawn by chance: does it say the same?"""
+
+    samples: int = Field(default=5, ge=2, le=32)
+    """Answers drawn for each record."""
+    records: int = Field(default=50, ge=1)
+    """Test records that are asked for so often."""
+    temperature: float = Field(default=0.7, gt=0, le=5)
+    """Divides the logits before a token is drawn; 1: the model's own probabilities."""
+
+
 class Evaluation(Section):
     """How options are scored."""
 
@@ -463,6 +509,9 @@ class Evaluation(Section):
     """Longest generated answer, in tokens."""
     batch_tokens: int = Field(default=8192, ge=64)
     """Tokens answered at once, padding included; more is faster until memory runs out."""
+    consistency: Consistency | None = None
+    """Measure consistency over repeated sampling, of options that generate; None: don't (it takes as long as
+    `samples` times `records` answers). `{}`: with the defaults."""
     latency_records: int = Field(default=24, ge=5)
     """Test records answered one at a time to measure latency."""
     bootstrap_resamples: int = Field(default=2000, ge=200)

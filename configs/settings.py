@@ -45,7 +45,7 @@ class Settings:
     """`burnish clean` removes what nothing needs and nobody made or used for so long, and flow runs that ended before;
     the Prefect server of `burnish up` removes such flow runs by itself."""
     hub_allowed: bool = False
-    """Whether base models may be fetched from a model hub; otherwise nothing here ever asks the network."""
+    """Whether base models and datasets may be fetched from a hub; otherwise nothing here ever asks the network."""
     max_home_gib: float | None = None
     """`burnish clean` removes more of what nothing needs, the oldest first, until the whole home is no larger or only
     what is needed is left, and says what that is; None: any size."""
@@ -69,6 +69,11 @@ class Settings:
     def snapshots(self) -> Path:
         """`<digest>/`: records.parquet and manifest."""
         return self.home / "snapshots"
+
+    @property
+    def datasets(self) -> Path:
+        """`<digest of what was asked for>/`: files fetched from a hub, and manifest."""
+        return self.home / "datasets"
 
     @property
     def bases(self) -> Path:

@@ -16,6 +16,7 @@ def preview(recipe: Recipe, settings: Settings, project_root: Path, *, count: in
     """Print `count` training records, of as many completions as there are, as the model will see them."""
     from rich.text import Text
 
+    from tasks.data.hub_source import with_files_here
     from tasks.data.mapping import to_records
     from tasks.data.preview import preview as rendered_previews
     from tasks.data.preview import varied
@@ -25,7 +26,8 @@ def preview(recipe: Recipe, settings: Settings, project_root: Path, *, count: in
     from tasks.models.tokenizer import load_tokenizer
     from tasks.tracking.shown_text import printable
 
-    records = assign_splits(to_records(load_rows(recipe.data, project_root), recipe.data), recipe.data)
+    data = with_files_here(recipe.data, settings)
+    records = assign_splits(to_records(load_rows(data, project_root), data), data)
     train = varied([record for record in records if record.split == "train"], count)
     base = import_base(recipe.base, bases=settings.bases, project_root=project_root, hub_allowed=settings.hub_allowed)
     tokenizer = load_tokenizer(settings.bases / base)

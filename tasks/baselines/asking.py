@@ -33,7 +33,7 @@ def options_text(run: RecipeRun, baseline: Mapping[str, Any], *, snapshot: str, 
         baseline: what the stage gave.
         snapshot: digest of the data that the options take examples from, or learn.
         base: digest of the base model.
-        precision: `fp32` or `bf16`.
+        precision: of the base.
     """
     recipe = run.recipe
     return json.dumps(

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import BurnishError, DataError, RecipeError
-from configs.schema import Data, EntryPointSource, FileSource
+from configs.file_names import named_files
+from configs.schema import Data, DataSource, EntryPointSource, FileSource, HubSource
 from tasks.data.data_files import checked_path, file_format, read_rows
 from tasks.data.records import SPLITS, SplitName
 from tasks.storage.durable import digest_of, file_digest
@@ -40,10 +41,10 @@ def load_rows(data: Data, project_root: Path) -> LoadedRows:
     if isinstance(data.source, EntryPointSource):
         rows = _entry_point_rows(data.source)
         return LoadedRows(rows=tuple(rows), columns=_columns([rows]), splits=None)
-    files = _files(data.source)
+    files = _files(data.source, project_root)
     parts = []
-    for _, key, given in files:
-        path = checked_path(project_root / given, key=key)
+    for _, key, path in files:
+        checked_path(path, key=key)
         parts.append(read_rows(path, file_format(path, data.source.format, key=key), key=key))
     splits = tuple(split for (split, _, _), part in zip(files, parts, strict=True) for _ in part if split)
     rows = [row for part in parts for row in part]
@@ -64,10 +65,10 @@ def source_digest(data: Data, project_root: Path, *, digest_file: Callable[[Path
     """
     if isinstance(data.source, EntryPointSource):
         return digest_of(_entry_point_identity(data.source))
-    files = {}
-    for _, key, given in _files(data.source):
-        path = checked_path(project_root / given, key=key)
-        files[key] = [file_format(path, data.source.format, key=key), digest_file(path)]
+    files: dict[str, list[str]] = {}
+    for _, key, path in _files(data.source, project_root):
+        checked_path(path, key=key)
+        files.setdefault(key, []).extend([file_format(path, data.source.format, key=key), digest_file(path)])
     return digest_of({"kind": "file", "files": files})
 
 
@@ -81,19 +82,21 @@ def check_source(data: Data, project_root: Path) -> None:
     if isinstance(data.source, EntryPointSource):
         _entry_point(data.source)
         return
-    for _, key, given in _files(data.source):
-        file_format(checked_path(project_root / given, key=key), data.source.format, key=key)
+    if isinstance(data.source, HubSource):
+        return
+    for _, key, path in _files(data.source, project_root):
+        file_format(checked_path(path, key=key), data.source.format, key=key)
 
 
 def source_files(data: Data, project_root: Path) -> tuple[Path, ...]:
-    """The files that the rows are read from; none of an entry point.
+    """The files that the rows are read from and that may change: none of an entry point or a hub.
 
     Raises:
         DataError: a file is missing or unreadable.
     """
-    if isinstance(data.source, EntryPointSource):
+    if not isinstance(data.source, FileSource):
         return ()
-    return tuple(checked_path(project_root / given, key=key) for _, key, given in _files(data.source))
+    return tuple(checked_path(path, key=key) for _, key, path in _files(data.source, project_root))
 
 
 def installed_sources() -> tuple[str, ...]:
@@ -101,11 +104,22 @@ def installed_sources() -> tuple[str, ...]:
     return installed(ENTRY_POINT_GROUP)
 
 
-def _files(source: FileSource) -> list[tuple[SplitName | None, str, str]]:
-    if source.path is not None:
-        return [(None, "data.source.path", source.path)]
+def _files(source: DataSource, project_root: Path) -> list[tuple[SplitName | None, str, Path]]:
+    """Split, key in the recipe and place of each file; those of one key in the order of their names."""
+    assert isinstance(source, FileSource), "a dataset on a hub becomes files first: tasks.data.hub_source"
     given: Mapping[SplitName, str | None] = {name: getattr(source, name) for name in SPLITS}
-    return [(name, f"data.source.{name}", path) for name, path in given.items() if path is not None]
+    named = [(name, f"data.source.{name}", path) for name, path in given.items() if path is not None]
+    wanted = [(None, "data.source.path", source.path)] if source.path is not None else named
+    return [(split, key, path) for split, key, name in wanted for path in _places(name, project_root, key=key)]
+
+
+def _places(name: str, project_root: Path, *, key: str) -> list[Path]:
+    found = named_files(project_root / name)
+    if not found:
+        raise DataError(
+            f"{key}: there is no file {(project_root / name).absolute()}; paths are read from the project root"
+        )
+    return found
 
 
 def _columns(parts: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[str, ...]:

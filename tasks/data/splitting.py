@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from configs.errors import RecipeError
-from configs.schema import Data, FileSource, Split
+from configs.schema import Data, DataFiles, Split
 from tasks.data.records import SPLITS, Record, SplitName, Turn
 
 
@@ -51,7 +51,7 @@ def has_own_split(data: Data) -> bool:
     Raises:
         RecipeError: the recipe says both.
     """
-    three_files = isinstance(data.source, FileSource) and data.source.path is None
+    three_files = isinstance(data.source, DataFiles) and data.source.path is None
     if three_files and data.split.column is not None:
         raise RecipeError(
             "data.split.column and three files in data.source both say what the split is; remove one of them"

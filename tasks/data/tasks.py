@@ -28,10 +28,11 @@ def check_templates(run: RecipeRun) -> None:
 @task(name="identify the source")
 def prepare_identity(run: RecipeRun) -> str:
     """Hash of the source's content and the recipe's data section."""
+    from tasks.data.hub_source import with_files_here
     from tasks.data.sources import source_digest
 
     inputs = {
-        "source": source_digest(run.recipe.data, run.project_root),
+        "source": source_digest(with_files_here(run.recipe.data, run.settings), run.project_root),
         "data": run.recipe.data.model_dump(mode="json", exclude={"json_schema"}),
     }
     return stage_identity("prepare", inputs, rooms=["tasks.data"], libraries=["datasets", "pyarrow"])
@@ -44,12 +45,13 @@ def prepare_snapshot(run: RecipeRun) -> dict[str, Any]:
     Raises:
         DataError: the source is damaged, or changed while it was read.
     """
+    from tasks.data.hub_source import with_files_here
     from tasks.data.mapping import to_records
     from tasks.data.snapshots import read_snapshot, write_snapshot
     from tasks.data.sources import load_rows, source_digest
     from tasks.data.splitting import assign_splits
 
-    data = run.recipe.data
+    data = with_files_here(run.recipe.data, run.settings)
     source = source_digest(data, run.project_root)
     records = assign_splits(to_records(load_rows(data, run.project_root), data), data)
     if source_digest(data, run.project_root) != source:

@@ -49,7 +49,7 @@ class Scorecard:
     macro_f1: float | None
     """Mean F1 over the labels, without an interval; None without a closed label set."""
     figures: dict[str, float]
-    """Of free text: `tasks.metrics.answer_figures`; empty with a closed label set."""
+    """Of free text `tasks.metrics.answer_figures`, and `tasks.metrics.consistency` where that was asked for."""
     n: int
     groups: int
     """Groups that the test records belong to; `n` where each stands alone."""

@@ -13,6 +13,7 @@ from tasks.data.records import Record
 from tasks.evaluation.slices import EvaluationRows
 from tasks.inference.options import Answers, Option
 from tasks.metrics.answer_figures import answer_figures
+from tasks.metrics.consistency import consistency_figures
 from tasks.metrics.grouped import Floats
 from tasks.metrics.task_metrics import macro_f1, score_rows
 
@@ -30,7 +31,7 @@ class ScoredAnswers:
     macro_f1: float | None
     """None without a closed label set."""
     figures: Mapping[str, float]
-    """Of free text; none with a closed label set."""
+    """Of free text, and of answers drawn by chance."""
 
 
 def score_answers(
@@ -78,7 +79,10 @@ def score_answers(
         outputs=tuple(outputs),
         scores=scores,
         macro_f1=None if labels is None else macro_f1(outputs, references),
-        figures=answer_figures(outputs, references, prompts) if labels is None else {},
+        figures={
+            **(answer_figures(outputs, references, prompts) if labels is None else {}),
+            **consistency_figures([answer.samples for answer in answers.answers]),
+        },
     )
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.data.records import Record
-from tasks.inference.decoding import generate
+from tasks.inference.decoding import Choose, generate
 from tasks.inference.forward import forward_context
 from tasks.inference.label_search import choose_labels
 from tasks.inference.options import Answer, Answers, Option
 from tasks.inference.prompts import PromptWriter
 from tasks.inference.row_context import SharedPrefix, share_prefix
+from tasks.inference.sampling import Sampler
 from tasks.models.loading import LoadedBase, adapter_active
 
 
@@ -58,6 +59,15 @@ class Answerer:
             for request, prompt, (text, tokens) in zip(requests, prompts, outputs, strict=True)
         ]
 
+    def sample(
+        self, requests: Sequence[Request], *, samples: int, sampler: Sampler, token_budget: int
+    ) -> list[tuple[str, ...]]:
+        """Return `samples` answers to each request, drawn by `sampler`; only of an option that generates."""
+        prompts = [prompt for prompt in self.prompts(requests) for _ in range(samples)]
+        drawn = self._generated(prompts, requests[0].record, token_budget=token_budget, choose=sampler)
+        texts = [text for text, _ in drawn]
+        return [tuple(texts[start : start + samples]) for start in range(0, len(texts), samples)]
+
     def prompts(self, requests: Sequence[Request]) -> list[list[int]]:
         """Return the prompts as token ids."""
         return [self._writer.prompt_ids(request.record, request.shots) for request in requests]
@@ -72,8 +82,9 @@ class Answerer:
         record: Record,
         *,
         token_budget: int,
-        shared_prefix: SharedPrefix | None,
-        on_batch: Callable[[int], None] | None,
+        shared_prefix: SharedPrefix | None = None,
+        choose: Choose | None = None,
+        on_batch: Callable[[int], None] | None = None,
     ) -> list[tuple[str, int]]:
         token_ids = generate(
             self._loaded.model,
@@ -84,6 +95,7 @@ class Answerer:
             token_budget=token_budget,
             shared_prefix=shared_prefix,
             is_complete=self._writer.is_complete,
+            choose=choose,
             on_batch=on_batch,
         )
         return [(self._writer.text(ids), len(ids)) for ids in token_ids]

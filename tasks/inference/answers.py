@@ -75,7 +75,7 @@ def read_answers(directory: Path, digest: str) -> Answers:
     try:
         rows = pq.read_table(source / ANSWERS_FILE).to_pylist()
         return Answers(
-            answers=tuple(Answer(**row) for row in rows),
+            answers=tuple(Answer(**{**row, "samples": tuple(row["samples"])}) for row in rows),
             records_per_second=float(manifest["records_per_second"]),
             latency_seconds=tuple(manifest["latency_seconds"]),
         )
@@ -88,4 +88,5 @@ def _schema() -> Any:
     import pyarrow as pa
 
     texts, numbers = ("record_id", "output"), ("prompt_tokens", "output_tokens")
-    return pa.schema([(name, pa.string()) for name in texts] + [(name, pa.int64()) for name in numbers])
+    columns = [(name, pa.string()) for name in texts] + [(name, pa.int64()) for name in numbers]
+    return pa.schema([*columns, ("samples", pa.list_(pa.string()))])

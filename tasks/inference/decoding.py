@@ -1,4 +1,4 @@
-"""Greedy decoding with a key/value cache: batches by length, the prompts' shared prefix run once."""
+"""Decoding with a key/value cache: batches by length, the prompts' shared prefix run once. Greedy unless told else."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 IsComplete = Callable[[Sequence[int]], bool]
 """Tells from a row's new tokens whether its answer ends here."""
 
+Choose = Callable[[Sequence[int], Sequence[int], torch.Tensor], list[int]]
+"""Chooses the next token of prompts: sees their numbers, how many tokens each has been answered with and the
+[prompts, vocabulary] logits, in fp32."""
+
 OnLogits = Callable[[Sequence[int], torch.Tensor], None]
 """Sees the numbers of prompts and the [prompts, vocabulary] logits, in fp32, of the next step of each, one by one."""
 
@@ -28,6 +32,7 @@ class _Rules:
     max_new_tokens: int
     stop_ids: frozenset[int]
     is_complete: IsComplete | None
+    choose: Choose
     on_logits: OnLogits | None
 
     def goes_on(self, answer: list[int], token: int) -> bool:
@@ -49,10 +54,11 @@ def generate(
     shared_prefix: SharedPrefix | None = None,
     drafts: Sequence[Sequence[int]] | None = None,
     is_complete: IsComplete | None = None,
+    choose: Choose | None = None,
     on_logits: OnLogits | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> list[list[int]]:
-    """Answer each prompt with the most probable token at each step.
+    """Answer each prompt with the most probable token at each step, or with the one that `choose` names.
 
     Args:
         model: a causal language model, or a peft wrapper around one.
@@ -62,19 +68,25 @@ def generate(
         pad_id: token that stands for padding; it is never looked at.
         token_budget: most tokens of a batch, answers and padding included, the shared prefix not.
         shared_prefix: from `share_prefix`, of prompts that these belong to; None: what these prompts share.
-        drafts: a guess at each answer. One pass tells what the model says at each of its tokens; a row goes on token by
-            token from where that is something else, so guesses change no answer. None: no guesses. A model that takes
-            no masks of ours makes no use of them.
+        drafts: a guess at each greedy answer. One pass tells what the model says at each of its tokens; a row goes on
+            token by token from where that is something else, so guesses change no answer. None: no guesses. A model
+            that takes no masks of ours makes no use of them.
         is_complete: ends an answer besides the stop tokens; None: nothing else does.
+        choose: names the next tokens; None: the most probable ones.
         on_logits: sees each step's logits.
         on_batch: is told how many prompts each finished batch held.
 
     Returns:
         The new tokens of each prompt, in the order of the prompts, without the stop token.
+
+    Raises:
+        ValueError: guesses at greedy answers are given where others are wanted.
     """
+    if choose is not None and drafts is not None:
+        raise ValueError("drafts are guesses at greedy answers, so `choose` can't be given beside them")
     prefix = share_prefix(model, prompts) if shared_prefix is None else shared_prefix
     tails = own_tokens(prompts, prefix)
-    rules = _Rules(max_new_tokens, frozenset(stop_ids), is_complete, on_logits)
+    rules = _Rules(max_new_tokens, frozenset(stop_ids), is_complete, choose or _most_probable, on_logits)
     answers: list[list[int]] = [[] for _ in prompts]
     with evaluation_mode(model) as causal:
         style = mask_style(causal)
@@ -90,6 +102,11 @@ def generate(
             if on_batch is not None:
                 on_batch(len(batch))
     return answers
+
+
+def _most_probable(_: Sequence[int], __: Sequence[int], logits: torch.Tensor) -> list[int]:
+    tokens: list[int] = logits.argmax(dim=-1).tolist()
+    return tokens
 
 
 class _Rows:
@@ -152,7 +169,11 @@ class _Rows:
         settled: set[int] = set()
         for part, logits in in_chunks(self._causal, states):
             heard = []
-            for index, token in enumerate(logits.argmax(dim=-1).tolist()):
+            rows = [row for row, _ in asked[part]]
+            said = self._rules.choose(
+                [self._numbers[row] for row in rows], [len(self._answers[row]) for row in rows], logits
+            )
+            for index, token in enumerate(said):
                 row, place = asked[part.start + index]
                 if row in settled:
                     continue

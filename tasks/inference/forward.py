@@ -18,9 +18,9 @@ _LOGITS_AT_ONCE = 2**26
 
 
 def forward_context(loaded: LoadedBase) -> AbstractContextManager[Any]:
-    """Run the block in the precision of training: bf16 matrix products under autocast where the base is bf16."""
+    """Run the block in the precision of training: bf16 matrix products under autocast unless the base is fp32."""
     device_type = torch.device(loaded.device).type
-    return torch.autocast(device_type, dtype=torch.bfloat16, enabled=loaded.precision == "bf16")
+    return torch.autocast(device_type, dtype=torch.bfloat16, enabled=loaded.precision != "fp32")
 
 
 @contextmanager

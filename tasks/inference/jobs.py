@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from configs.schema import Section
+from configs.schema import Consistency, Section
 from tasks.data.records import Record, SplitName, records_of_texts
 from tasks.data.snapshots import Snapshot, read_snapshot
 from tasks.inference.answering import Answerer, Request, measure_answers, option_active
 from tasks.inference.answers import option_as_json, select_records, write_answers
-from tasks.inference.options import Option
+from tasks.inference.options import Answers, Option
+from tasks.inference.sampling import Sampler
 from tasks.inference.shots import choose_shots
 from tasks.models.loading import LoadedBase
 
@@ -55,6 +57,8 @@ class AnswerArguments(Asking):
     """At most this many records, by content hash; None: all."""
     latency_records: int = Field(ge=0)
     """Records answered once more, one at a time."""
+    consistency: Consistency | None = None
+    """How often, and for how many records, to ask again and answer by chance; None: not at all."""
     answers: Path
     """Directory of all answers."""
 
@@ -89,6 +93,8 @@ def answer(loaded: LoadedBase, arguments: dict[str, Any], report: Callable[[dict
             token_budget=task.token_budget,
             on_batch=_progress(report, total=len(requests)),
         )
+        if task.consistency is not None:
+            measured = _with_samples(measured, answerer, requests, task.consistency, task=task)
     about = {"option": option_as_json(task.option), "snapshot": task.snapshot, "split": task.split}
     return {
         "answers": write_answers(measured, task.answers, **about),
@@ -136,6 +142,17 @@ def _with_shots(task: Asking, snapshot: Snapshot, records: Sequence[Record]) -> 
         labels=task.labels,
     )
     return [Request(record, examples) for record, examples in zip(records, shots, strict=True)]
+
+
+def _with_samples(
+    measured: Answers, answerer: Answerer, requests: Sequence[Request], wanted: Consistency, *, task: AnswerArguments
+) -> Answers:
+    sampler = Sampler(temperature=wanted.temperature, seed=task.seed)
+    asked = requests[: wanted.records]
+    drawn = answerer.sample(asked, samples=wanted.samples, sampler=sampler, token_budget=task.token_budget)
+    samples = {request.record.record_id: texts for request, texts in zip(asked, drawn, strict=True)}
+    answers = tuple(replace(each, samples=samples.get(each.record_id, ())) for each in measured.answers)
+    return replace(measured, answers=answers)
 
 
 def _progress(report: Callable[[dict[str, Any]], bool], *, total: int) -> Callable[[int], None]:

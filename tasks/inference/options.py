@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from configs.schema import Template
+from configs.schema import Precision, Template
 
 OptionKind = Literal["classical", "prompt", "candidate", "champion"]
 Decoding = Literal["generate", "label_scoring"]
@@ -20,7 +20,7 @@ class Conditions:
     """The closed label set that it chooses from; None: open generation."""
     max_new_tokens: int
     """Longest answer."""
-    precision: Literal["fp32", "bf16"]
+    precision: Precision
     """Of the frozen base."""
 
 
@@ -52,6 +52,8 @@ class Answer:
     output: str
     prompt_tokens: int
     output_tokens: int
+    samples: tuple[str, ...] = ()
+    """Outputs drawn by chance for the same prompt; none where nobody asked for them."""
 
 
 @dataclass(frozen=True)

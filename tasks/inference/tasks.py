@@ -19,7 +19,7 @@ from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun, run_stage
 
 if TYPE_CHECKING:
-    from tasks.models.hardware import Precision
+    from configs.schema import Precision
     from tasks.models.worker import ModelWorker
 
 log = logging.getLogger("burnish")
@@ -57,6 +57,7 @@ def answer_with_model(
                 "option": option_key(option), "snapshot": snapshot, "base": base, "split": split, "limit": limit,
                 "max_new_tokens": conditions.max_new_tokens, "seed": run.recipe.seed,
                 "latency_records": _latency_records(run, split), "precision": conditions.precision,
+                "consistency": _consistency(run, option, split),
             }  # fmt: skip
             identity = stage_identity("answers", inputs, rooms=["tasks.inference"], libraries=_LIBRARIES)
             name = f"answers/{split}/{option_key(option)[:16]}"
@@ -72,6 +73,12 @@ def answer_with_model(
 def _latency_records(run: RecipeRun, split: SplitName) -> int:
     """Latency is measured on test records only; on validation it would only cost time."""
     return run.recipe.evaluation.latency_records if split == "test" else 0
+
+
+def _consistency(run: RecipeRun, option: Option, split: SplitName) -> dict[str, Any] | None:
+    """As for latency; an option that scores labels leaves nothing to chance."""
+    wanted = run.recipe.evaluation.consistency
+    return wanted.model_dump() if wanted and split == "test" and option.decoding == "generate" else None
 
 
 def _conditions(run: RecipeRun, snapshot: str, option: Option) -> Conditions:
@@ -95,6 +102,7 @@ def _arguments(
         "labels": list(conditions.labels) if conditions.labels else None,
         "max_new_tokens": conditions.max_new_tokens,
         "latency_records": _latency_records(run, split),
+        "consistency": _consistency(run, option, split),
         "answers": str(run.settings.answers),
         "adapters": str(run.settings.adapters),
         "seed": run.recipe.seed,

@@ -14,10 +14,10 @@ from typing import Any
 
 from configs.errors import BaseModelError
 from configs.schema import BaseSource, FolderBase, HubBase, PackageBase, TinyBase
-from tasks.models.child_process import child_environment, python_command
 from tasks.models.packaged_base import assemble_gguf, package_notice, package_version
 from tasks.models.safety import MODEL_FILES, check_is_folder, check_model_folder
 from tasks.models.tiny_base import CHAT_TEMPLATE, TRAINING_TEXT
+from tasks.storage.child_process import child_environment, python_command
 from tasks.storage.durable import (
     MANIFEST,
     digest_of,
@@ -28,6 +28,7 @@ from tasks.storage.durable import (
     storage_error,
     write_json,
 )
+from tasks.storage.hub import Repository, fetch_files
 from tasks.storage.processes import spawn, stop
 
 log = logging.getLogger("burnish")
@@ -36,7 +37,6 @@ _CONVERSION = 1
 """Raise when a build below gives other files for the same source."""
 
 _IMPORT_THREADS = 1
-_ADVICE = "; check free memory and disk space"
 
 
 def import_base(source: BaseSource, *, bases: Path, project_root: Path, hub_allowed: bool = False) -> str:
@@ -52,6 +52,7 @@ def import_base(source: BaseSource, *, bases: Path, project_root: Path, hub_allo
 
     Raises:
         BaseModelError: the source is missing, unsafe, damaged, or not the one that the recipe pins.
+        HubError: the hub doesn't give it.
     """
     make_private_directory(bases)
     index = bases / "index" / f"{_source_key(source, project_root)}.json"
@@ -193,10 +194,8 @@ def _build(source: BaseSource, staging: Path, project_root: Path) -> None:
 def _fetch(source: HubBase, staging: Path) -> None:
     """Fetch into a folder that outlives a kill, so that no file is fetched twice; then move the files to `staging`."""
     folder = staging.parent / "hub" / digest_of([source.id, source.revision])[:16]
-    make_private_directory(folder)
     log.info("  fetching %s at %s from the hub; large models take minutes", source.id, source.revision)
-    request = {"kind": "hub", "source": source.model_dump(), "target": str(folder)}
-    commit = _build_in_child(request, what=f"fetching {source.id} from the hub", advice="", online=True)
+    commit = fetch_files(Repository("model", source.id, source.revision, "base"), MODEL_FILES.pattern, folder)
     log.info("  fetched %s at commit %s", source.id, commit)
     for path in sorted(folder.iterdir()):
         if MODEL_FILES.fullmatch(path.name):
@@ -213,13 +212,12 @@ def _copy(source: Path, target: Path) -> None:
         ) from error
 
 
-def _build_in_child(request: dict[str, Any], *, what: str, advice: str = _ADVICE, online: bool = False) -> str:
-    """Run the import process, so that torch, the weights and the network never enter this one; return its last line."""
-    switches = {"HF_HUB_OFFLINE": "0"} if online else {}
+def _build_in_child(request: dict[str, Any], *, what: str) -> None:
+    """Run the import process, so that torch and the weights never enter this one."""
     with tempfile.TemporaryFile() as output:
         process = spawn(
             python_command("tasks.models.import_process", json.dumps(request)),
-            environment={**child_environment(_IMPORT_THREADS), **switches},
+            environment=child_environment(_IMPORT_THREADS),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -230,8 +228,9 @@ def _build_in_child(request: dict[str, Any], *, what: str, advice: str = _ADVICE
         output.seek(0)
         lines = output.read().decode(errors="replace").strip().splitlines() or ["no output"]
         if exit_code:
-            raise BaseModelError(f"{what} failed with exit status {exit_code}: {lines[-1]}{advice}")
-        return lines[-1]
+            raise BaseModelError(
+                f"{what} failed with exit status {exit_code}: {lines[-1]}; check free memory and disk space"
+            )
 
 
 def _adopt(staging: Path, bases: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -11,9 +12,9 @@ from typing import Literal
 
 import psutil
 
-from tasks.models.child_process import child_environment, python_command
-
-Precision = Literal["fp32", "bf16"]
+from configs.errors import BaseModelError
+from configs.schema import Precision
+from tasks.storage.child_process import child_environment, python_command
 
 _NVIDIA_DEVICES = ("/dev/nvidiactl", "/dev/dxg")
 _PROBE_TIMEOUT_SECONDS = 120
@@ -40,12 +41,25 @@ class Hardware:
     gpus: tuple[Gpu, ...] = ()
 
 
-def choose_precision(requested: Literal["auto", "fp32", "bf16"], hardware: Hardware) -> Precision:
+def choose_precision(requested: Literal["auto", Precision], hardware: Hardware) -> Precision:
     """Precision of the frozen base: as the recipe says, else bf16 where every device that may run it is faster so."""
     if requested != "auto":
         return requested
     capable = all(gpu.bf16 for gpu in hardware.gpus) if hardware.gpus else hardware.bf16
     return "bf16" if capable else "fp32"
+
+
+def require_libraries_of(precision: Precision) -> None:
+    """Check that a base can be held in this precision here.
+
+    Raises:
+        BaseModelError: bitsandbytes is missing.
+    """
+    if precision == "nf4" and importlib.util.find_spec("bitsandbytes") is None:
+        raise BaseModelError(
+            "training.precision is nf4, which needs bitsandbytes, and that is not installed; install the extra `gpu` "
+            "(pip install 'burnish[gpu]'), or choose auto, bf16 or fp32"
+        )
 
 
 def choose_device(hardware: Hardware, slot: int) -> str:

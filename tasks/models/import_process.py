@@ -1,7 +1,6 @@
 """The child process that builds a base model with torch: `python -m tasks.models.import_process REQUEST`.
 
-The request is JSON: {"kind": "tiny", "source": {...}, "target": path}, {"kind": "gguf", "gguf": path, "target": path}
-or {"kind": "hub", "source": {...}, "target": path}, for which the commit is printed.
+The request is JSON: {"kind": "tiny", "source": {...}, "target": path}, or "gguf": path instead of the source.
 """
 
 from __future__ import annotations
@@ -10,18 +9,13 @@ import json
 import sys
 from pathlib import Path
 
-from configs.schema import HubBase, TinyBase
+from configs.schema import TinyBase
 
 
 def main(request_text: str) -> None:
     """Build what the request asks for."""
     request = json.loads(request_text)
     target = Path(request["target"])
-    if request["kind"] == "hub":
-        from tasks.models.hub_base import fetch_from_hub
-
-        sys.stdout.write(f"{fetch_from_hub(HubBase.model_validate(request['source']), target)}\n")
-        return
     if request["kind"] == "tiny":
         from tasks.models.tiny_base import build_tiny_base
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoModelForCausalLM
 
 from configs.errors import BaseModelError
-from tasks.models.hardware import Precision
+from configs.schema import Precision
 from tasks.models.tokenizer import load_tokenizer
 from tasks.storage.durable import digest_of, is_valid_directory, read_manifest
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "nf4": torch.bfloat16}
+"""Of what isn't held in four bits."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def load_base(directory: Path, *, precision: Precision, device: str) -> LoadedBa
             trust_remote_code=False,
             ignore_mismatched_sizes=True,  # told below, by name
             output_loading_info=True,
+            **(four_bits(device) if precision == "nf4" else {}),
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise BaseModelError(f"the base model in {directory} can't be loaded: {error}") from error
@@ -60,8 +62,27 @@ def load_base(directory: Path, *, precision: Precision, device: str) -> LoadedBa
             f"the weights in {directory} don't fit its config.json: {len(wrong)} tensors are missing or of another "
             f"shape, the first is {wrong[0]}; import a complete model"
         )
-    model = model.to(device).eval().requires_grad_(False)
+    if precision != "nf4":
+        model = model.to(device)
+    model = model.eval().requires_grad_(False)
     return LoadedBase(model, load_tokenizer(directory), device, precision, digest)
+
+
+def four_bits(device: str) -> dict[str, Any]:
+    """What `from_pretrained` needs besides, to load the linear layers as QLoRA does (Dettmers et al. 2023).
+
+    NormalFloat in blocks of 64 whose scales are quantised too, products in bf16; the output layer stays as it is. The
+    registered model says the same in its own words.
+    """
+    from transformers import BitsAndBytesConfig
+
+    quantisation = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return {"quantization_config": quantisation, "device_map": {"": device}}
 
 
 @contextmanager

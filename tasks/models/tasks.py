@@ -8,9 +8,15 @@ from contextlib import contextmanager
 
 from prefect import task
 
-from configs.schema import FolderBase, HubBase
+from configs.schema import FolderBase, HubBase, Precision
 from configs.settings import Settings
-from tasks.models.hardware import Precision, choose_device, choose_precision, detect_hardware, threads_per_slot
+from tasks.models.hardware import (
+    choose_device,
+    choose_precision,
+    detect_hardware,
+    require_libraries_of,
+    threads_per_slot,
+)
 from tasks.models.worker import ModelWorker
 from tasks.storage.file_memory import remembering
 from tasks.storage.shared_directories import at_hand, share
@@ -21,9 +27,14 @@ _shared: dict[tuple[str, int, int, Precision], ModelWorker] | None = None
 
 @task(name="resolve base model")
 def resolve_base(run: RecipeRun) -> str:
-    """Import the base model once and return its digest; a pinned one may also come from the team's store."""
+    """Import the base model once and return its digest; a pinned one may also come from the team's store.
+
+    Raises:
+        BaseModelError: it can't be had, or a library that the recipe's precision needs is missing.
+    """
     from tasks.models.base_models import import_base
 
+    require_libraries_of(precision_of(run))
     base, settings = run.recipe.base, run.settings
     is_away = isinstance(base, HubBase) or (
         isinstance(base, FolderBase) and not (run.project_root / base.path).is_dir()

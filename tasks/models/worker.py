@@ -18,14 +18,14 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from configs.errors import BaseModelError, BurnishError
-from tasks.models.child_process import child_environment, python_command
 from tasks.models.messages import receive, send
+from tasks.storage.child_process import child_environment, python_command
 from tasks.storage.processes import spawn, stop
 
 if TYPE_CHECKING:
     from io import RawIOBase
 
-    from tasks.models.hardware import Precision
+    from configs.schema import Precision
 
 OnReport = Callable[[dict[str, Any]], bool]
 

@@ -12,6 +12,7 @@ from configs.errors import StorageError
 from configs.requests import RetrainRequest
 from configs.schema import Recipe
 from configs.settings import Settings
+from tasks.data.hub_source import with_files_here
 from tasks.data.sources import source_digest
 from tasks.models.base_models import import_base
 from tasks.monitoring.retrain_policy import Reference, RetrainFacts, recipe_key, training_key_of
@@ -68,7 +69,9 @@ def gather_facts(
     finished = tracker.runs(tracker.experiment(recipe.name), tags={KIND: "recipe"}, status="FINISHED")
     champion = find_champion_version(tracker, recipe.name)
     present = WhatIsTrained(
-        source=source_digest(recipe.data, project_root, digest_file=remembering(settings.file_digests)),
+        source=source_digest(
+            with_files_here(recipe.data, settings), project_root, digest_file=remembering(settings.file_digests)
+        ),
         base=import_base(
             recipe.base, bases=settings.bases, project_root=project_root, hub_allowed=settings.hub_allowed
         ),

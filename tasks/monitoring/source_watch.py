@@ -13,6 +13,7 @@ from typing import Literal
 from configs.errors import DataError, StorageError
 from configs.schema import Recipe
 from configs.settings import Settings
+from tasks.data.hub_source import with_files_here
 from tasks.data.sources import source_digest, source_files
 from tasks.storage.durable import write_json
 from tasks.storage.faults import reach
@@ -81,8 +82,9 @@ def look_at_source(
     Raises:
         DataError: a file is missing, or is being written all the time.
     """
+    data = with_files_here(recipe.data, settings)
     _wait_until_settled(recipe, project_root, pause)
-    digest = source_digest(recipe.data, project_root, digest_file=remembering(settings.file_digests))
+    digest = source_digest(data, project_root, digest_file=remembering(settings.file_digests))
     last = _read(settings.watched / f"{recipe.name}.json")
     if last is None:
         return Look("first look", Sighting(digest, 0), None)

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from configs.errors import RegistryError
 from tasks.data.chat_messages import message_of
 from tasks.data.records import Record
-from tasks.models.child_process import child_environment
 from tasks.models.hardware import detect_hardware, threads_per_slot
 from tasks.promotion.parity_process import NO_TOKEN
+from tasks.storage.child_process import child_environment
 from tasks.storage.durable import make_private_directory
 from tasks.storage.processes import spawn, stop
 

@@ -44,16 +44,16 @@ class AdapterModel(PythonModel):  # type: ignore[misc]
         adapter = Path(context.artifacts["adapter"])
         _check_files(adapter, spec["adapter_files"], what="adapter")
         base = _find_base(spec, (context.model_config or {}).get("base_directory"))
-        precision = {"fp32": torch.float32, "bf16": torch.bfloat16}[spec["precision"]]
+        device = "cuda" if torch.cuda.is_available() else "cpu"
         loaded = AutoModelForCausalLM.from_pretrained(
             base,
-            dtype=precision,
+            dtype=torch.float32 if spec["precision"] == "fp32" else torch.bfloat16,
             attn_implementation="sdpa",
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
+            **(_four_bits(device) if spec["precision"] == "nf4" else {}),
         )
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         adapted = PeftModel.from_pretrained(loaded, str(adapter)).to(device).eval()
         self._model = adapted.get_base_model()
         self._model.get_output_embeddings().register_forward_pre_hook(_copied)
@@ -83,7 +83,7 @@ class AdapterModel(PythonModel):  # type: ignore[misc]
         params = params or {}
         rows = [_row(values, takes_tools=self._spec["takes_tools"]) for values in model_input.to_dict(orient="records")]
         scores_labels = self._spec["decoding"] == "label_scoring" and params.get("mode") != "logits"
-        bf16 = self._spec["precision"] == "bf16"
+        bf16 = self._spec["precision"] != "fp32"
         with torch.no_grad(), torch.autocast(self._model.device.type, dtype=torch.bfloat16, enabled=bf16):
             if scores_labels:
                 return [self._best_label(row) for row in rows]
@@ -374,6 +374,20 @@ def _sandbox() -> Any:
     environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
     environment.globals = {}
     return environment
+
+
+def _four_bits(device: str) -> dict[str, Any]:
+    """What `from_pretrained` needs besides for precision `nf4`: as the trainer's `tasks.models.loading.four_bits`."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    quantisation = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return {"quantization_config": quantisation, "device_map": {"": device}}
 
 
 def _copied(_: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

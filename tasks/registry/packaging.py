@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from configs.errors import RegistryError
-from configs.schema import Template
+from configs.schema import Precision, Template
 from tasks.storage.durable import (
     digest_of,
     file_digest,
@@ -44,7 +44,7 @@ class AdapterPackage:
     decoding: Literal["generate", "label_scoring"]
     max_new_tokens: int
     """Longest answer, in tokens."""
-    precision: Literal["fp32", "bf16"]
+    precision: Precision
     """Of the frozen base while training."""
     input_column: Literal["prompt", "messages"]
     """What the rows of a request bring; `messages` is a JSON list of {role, content}."""
@@ -101,15 +101,16 @@ def written_package(package: AdapterPackage, *, scratch: Path) -> Iterator[Path]
                 artifacts={"spec": str(spec), "adapter": str(adapter)},
                 signature=_signature(package),
                 model_config={"base_directory": ""},  # only keys that stand here can be given when loading
-                pip_requirements=pinned_requirements(),
+                pip_requirements=pinned_requirements(package.precision),
                 metadata={"base": package.base.name, "adapter": package.adapter.name, "identity": package.identity},
             )
         yield Path(folder) / "model"
 
 
-def pinned_requirements() -> list[str]:
+def pinned_requirements(precision: Precision) -> list[str]:
     """Return the installed version of each library that a version needs, without local build tags such as `+cpu`."""
-    return [f"{library}=={version(library).partition('+')[0]}" for library in _REQUIREMENTS]
+    libraries = (*_REQUIREMENTS, "bitsandbytes") if precision == "nf4" else _REQUIREMENTS
+    return [f"{library}=={version(library).partition('+')[0]}" for library in libraries]
 
 
 def _signature(package: AdapterPackage) -> ModelSignature:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import task
 
-from configs.schema import Template
+from configs.schema import Precision, Template
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun
 
@@ -20,7 +20,7 @@ log = logging.getLogger("burnish")
 
 
 def candidate_package(
-    run: RecipeRun, *, option: dict[str, Any], base: str, labels: Sequence[str] | None, precision: str
+    run: RecipeRun, *, option: dict[str, Any], base: str, labels: Sequence[str] | None, precision: Precision
 ) -> AdapterPackage:
     """What the version of an option (JSON form) holds."""
     from tasks.registry.packaging import AdapterPackage
@@ -33,7 +33,7 @@ def candidate_package(
         labels=tuple(labels) if labels else None,
         decoding=option["decoding"],
         max_new_tokens=run.recipe.evaluation.max_new_tokens,
-        precision="bf16" if precision == "bf16" else "fp32",
+        precision=precision,
         input_column="messages" if columns.messages else "prompt",
         metadata=columns.metadata,
         takes_tools=columns.tools is not None,

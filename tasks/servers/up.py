@@ -58,6 +58,9 @@ def bring_up(
                 take_down(settings.home, supervisor)  # what an interrupted `up`, or a supervisord that died, left
                 _start_supervisor(settings, servers, services, environment, supervisor)
                 changed.append("supervisord")
+                prefect = [service for service in services if service.name == PREFECT]
+                changed += _start(prefect, supervisor, api_url=environment["PREFECT_API_URL"], tell=tell)
+                _make_mlflow_tables(settings, services, environment)  # while Prefect makes its own
             changed += _start_services(services, supervisor, environment, tell=tell)
         except BaseException:
             if noted is None:
@@ -78,12 +81,15 @@ def _start_supervisor(
 
     require_free_ports(services, servers.host)
     prepare_databases(settings)
+    supervisor.start(configuration(services, folder=supervisor.folder, socket=supervisor.socket), environment)
+
+
+def _make_mlflow_tables(settings: Settings, services: Sequence[Service], environment: Mapping[str, str]) -> None:
     if any(service.name == MLFLOW for service in services):
         from tasks.storage.locks import locks_of
         from tasks.tracking.mlflow_database import prepare_store
 
         prepare_store(environment["MLFLOW_BACKEND_STORE_URI"], settings.home, locks=locks_of(settings))
-    supervisor.start(configuration(services, folder=supervisor.folder, socket=supervisor.socket), environment)
 
 
 def _require_same_settings(noted: RunningServers, services: Sequence[Service], environment: Mapping[str, str]) -> None:
@@ -107,11 +113,11 @@ def _start_services(
     first = [service for service in services if service.name != WORKER]
     worker = [service for service in services if service.name == WORKER]
     changed = _start(first, supervisor, api_url=api_url, tell=tell)
+    from tasks.servers.prefect_deployments import ensure_pool, install  # loads Prefect while its server starts
+
     _wait_until_healthy(first, supervisor, api_url=api_url, names={PREFECT})
     if not answers(f"{api_url}/health"):
         raise ServerError(f"no Prefect server answers at {api_url}; start it, or unset PREFECT_API_URL to have one")
-    from tasks.servers.prefect_deployments import ensure_pool, install
-
     ensure_pool(api_url, POOL)
     changed += _start(worker, supervisor, api_url=api_url, tell=tell)
     changed += install(api_url, PROJECT / "prefect.yaml")

@@ -86,4 +86,4 @@ def _kept_bytes_per_token(loaded: LoadedBase, adapted: PeftModel, *, recomputed:
 
 
 def _element_bytes(loaded: LoadedBase) -> int:
-    return 2 if loaded.precision == "bf16" else 4
+    return 4 if loaded.precision == "fp32" else 2

@@ -32,7 +32,7 @@ def training_key(
         template: the template in use.
         snapshot: digest of the snapshot.
         base_digest: digest of the base model.
-        precision: `fp32` or `bf16`, as chosen for the hardware.
+        precision: of the base, as chosen for the hardware.
         seed: of the adapter's first weights, the order of the batches and the dropout.
         labels: the closed label set, or None.
         metric: what the validation looks measure, as `metric_identity` gives it.

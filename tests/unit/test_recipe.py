@@ -75,6 +75,7 @@ def test_all_errors_are_reported_at_once_with_dotted_keys(tmp_path: Path) -> Non
         (SMALLEST + "seed: .nan\n", "seed"),
         (SMALLEST + "evaluation: {slice_by: [region]}\n", "data.columns.metadata"),
         (SMALLEST + "training: {batch_size: 16, micro_batch_size: 5}\n", "micro_batch_size must divide"),
+        (SMALLEST + "training: {method: full, precision: nf4}\n", "full can't train weights of precision: nf4"),
         (SMALLEST + "search: {space: {learnrate: {low: 1, high: 2}}}\n", "space.learnrate is not a training field"),
         (SMALLEST + "search: {space: {lora_rnk: {low: 1, high: 2}}}\n", "did you mean lora_rank?"),
         (SMALLEST + "search: {space: {lora_rank: {low: 8, high: 4}}}\n", "low must be below high"),

@@ -137,6 +137,19 @@ def test_a_link_out_of_a_root_is_outside(root: Path, tmp_path: Path) -> None:
         resolve_recipe(RecipeRequest(recipe="tickets"), confined=True)
 
 
+def test_a_name_for_many_files_reaches_none_outside(root: Path, tmp_path: Path) -> None:
+    (root / "parts").mkdir()
+    recipe = root / "tickets.yaml"
+    recipe.write_text(recipe.read_text().replace("tickets.jsonl", "parts/*.jsonl"))
+    resolve_recipe(RecipeRequest(recipe="tickets"), confined=True)
+
+    (tmp_path / "elsewhere.jsonl").write_text("{}\n")
+    (root / "parts" / "x.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
+
+    with pytest.raises(RecipeError, match="outside the configured roots"):
+        resolve_recipe(RecipeRequest(recipe="tickets"), confined=True)
+
+
 def test_the_command_line_takes_any_path(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(OWN)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tasks.data.records import Record, SplitName, Turn
 from tasks.data.snapshots import write_snapshot
 from tasks.evaluation.tasks import build_scorecards
 from tasks.inference.answers import write_answers
-from tasks.inference.options import Option
+from tasks.inference.options import Answers, Option
 from tasks.reporting.details import card_figures
 from tasks.tracking.mlflow_runs import Tracker
 from tasks.tracking.recipe_run import RecipeRun
@@ -32,6 +33,7 @@ def record(number: int, split: SplitName) -> Record:
     return Record(f"{split}{number}", split, f"{split}{number}", (Turn("user", asked),), completion, {})
 
 
+retrieved = retrieve_answers
 TRAIN = [record(number, "train") for number in range(40)]
 TEST = sorted((record(number, "test") for number in range(40, 100)), key=lambda each: each.record_id)
 
@@ -57,7 +59,7 @@ def run(tracker: Tracker, mlflow_home: Path, tmp_path: Path, monkeypatch: pytest
 def evaluated(run: RecipeRun) -> dict[str, Any]:
     records = [*TRAIN, record(100, "validation"), *TEST]
     snapshot = write_snapshot(records, snapshots=run.settings.snapshots, source_digest="s" * 64)
-    answers = retrieve_answers(TRAIN, TEST, settings=OPTION.classical_settings, latency_records=5)
+    answers = retrieved(TRAIN, TEST, settings=OPTION.classical_settings, latency_records=5)
     found = {OPTION.name: {"answers": write_answers(answers, run.settings.answers)}}
     study = StageRecord("search", "identity", {}, 1.0, 1.0, "run", False)
     result: dict[str, Any] = build_scorecards.fn(run, snapshot, [OPTION], found, study, None, 1)
@@ -78,6 +80,23 @@ def test_free_text_is_decided_by_the_recipe_s_metric_and_shown_with_its_companio
         "exact_match", "normalised_match", "token_f1", "rouge_l", "json_valid", "json_fields",
         "length_ratio", "repeated_share", "copied_share",
     }  # fmt: skip
+
+
+def test_answers_drawn_by_chance_are_compared_in_every_place(
+    run: RecipeRun, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_samples(*arguments: Any, **settings: Any) -> Answers:
+        answers = retrieve_answers(*arguments, **settings)
+        first, *others = answers.answers
+        return replace(answers, answers=(replace(first, samples=("left", "left", "right")), *others))
+
+    monkeypatch.setattr(f"{__name__}.retrieved", with_samples)
+
+    (card,) = evaluated(run)["scorecards"]
+
+    (scored,) = tracker.runs(run.experiment, tags={"burnish.kind": "scorecard"})
+    assert card["figures"]["consistency"] == card["figures"]["consistency_words"] == pytest.approx(1 / 3)
+    assert card_figures(card)["consistency"] == scored.data.metrics["consistency"] == pytest.approx(1 / 3)
 
 
 def test_mlflow_shows_every_metric_for_the_option_and_for_each_row(run: RecipeRun, tracker: Tracker) -> None:

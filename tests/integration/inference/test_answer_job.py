@@ -19,7 +19,7 @@ PROMPT = Option("zero-shot", "prompt", TEMPLATE)
 SCORED = Option("balanced-1 (label scoring)", "prompt", TEMPLATE, "label_scoring", 1, "balanced")
 
 
-@pytest.fixture(params=["fp32", "bf16"])
+@pytest.fixture(params=["fp32", "bf16", "nf4"])
 def loaded(trained_home: TrainedHome, request: pytest.FixtureRequest) -> LoadedBase:
     return load_base(trained_home.base_directory, precision=request.param, device="cpu")
 
@@ -117,6 +117,20 @@ def test_without_latency_records_there_are_no_percentiles(
     result = run(trained_home, loaded, tmp_path, PROMPT)
 
     assert result["latency_p50_seconds"] is result["latency_p95_seconds"] is None
+
+
+def test_the_first_records_are_answered_again_by_chance_where_that_is_asked_for(
+    trained_home: TrainedHome, loaded: LoadedBase, tmp_path: Path
+) -> None:
+    wanted = {"samples": 3, "records": 4, "temperature": 1.5}
+    result = run(trained_home, loaded, tmp_path, PROMPT, consistency=wanted)
+    plain = run(trained_home, loaded, tmp_path, PROMPT)
+
+    found, before = (read_answers(tmp_path, each["answers"]) for each in (result, plain))
+    assert [len(each.samples) for each in found.answers] == [3] * 4 + [0] * (len(found.answers) - 4)
+    assert any(len(set(each.samples)) > 1 for each in found.answers)
+    assert outputs(found) == outputs(before)
+    assert not any(each.samples for each in before.answers)
 
 
 @pytest.mark.parametrize("decoding", ["generate", "label_scoring"])

@@ -31,6 +31,11 @@ def loaded_bf16(base_directory: Path) -> LoadedBase:
 
 
 @pytest.fixture
+def loaded_nf4(base_directory: Path) -> LoadedBase:
+    return _with_wide_logits(load_base(base_directory, precision="nf4", device="cpu"))
+
+
+@pytest.fixture
 def loaded(base_directory: Path) -> Iterator[LoadedBase]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -243,10 +243,11 @@ def test_a_bf16_base_trains_under_autocast(loaded: LoadedBase, loaded_bf16: Load
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_the_same_path_trains_on_a_gpu(base_directory: Any, make_plan: MakePlan) -> None:
+@pytest.mark.parametrize("precision", ["bf16", "nf4"])
+def test_the_same_path_trains_on_a_gpu(base_directory: Any, make_plan: MakePlan, precision: Any) -> None:
     from tasks.models.loading import load_base
 
-    loaded = load_base(base_directory, precision="bf16", device="cuda:0")
+    loaded = load_base(base_directory, precision=precision, device="cuda:0")
 
     outcome, _, _ = _train(loaded, make_plan(SMALL.model_copy(update={"epochs": 6, "lora_dropout": 0.1})))
 

@@ -164,3 +164,18 @@ def test_the_digest_of_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_burnish_brings_its_own_sources() -> None:
     assert {"icd10_inclusion_terms", "smoke_records"} <= set(installed_sources())
+
+
+def test_one_name_may_stand_for_many_files_in_the_order_of_their_names(tmp_path: Path) -> None:
+    data = file_recipe(path="parts/[a]-*.jsonl")
+    (tmp_path / "parts").mkdir()
+    for name in ("[a]-2.jsonl", "[a]-1.jsonl", "a-3.jsonl", "[a]-1.csv"):
+        (tmp_path / "parts" / name).write_text(f'{{"prompt": "{name}"}}\n')
+
+    before = source_digest(data, tmp_path)
+    assert [row["prompt"] for row in load_rows(data, tmp_path).rows] == ["[a]-1.jsonl", "[a]-2.jsonl"]
+
+    (tmp_path / "parts" / "[a]-9.jsonl").write_text('{"prompt": "new"}\n')
+    assert source_digest(data, tmp_path) != before
+    with pytest.raises(DataError, match=r"data\.source\.path: there is no file .*none-\*\.csv"):
+        load_rows(file_recipe(path="none-*.csv"), tmp_path)

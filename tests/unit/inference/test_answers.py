@@ -21,7 +21,7 @@ from tasks.inference.answers import (
 from tasks.inference.options import Answer, Answers, Option
 
 ANSWERS = Answers(
-    answers=(Answer("a1", "Ω two\nlines, \x1b[31m", 5, 3), Answer("b2", "", 7, 0)),
+    answers=(Answer("a1", "Ω two\nlines, \x1b[31m", 5, 3), Answer("b2", "", 7, 0, samples=("x", ""))),
     records_per_second=12.5,
     latency_seconds=(0.25, 0.5),
 )

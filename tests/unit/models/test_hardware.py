@@ -1,6 +1,15 @@
 import pytest
 
-from tasks.models.hardware import Gpu, Hardware, _cpu_prefers_bf16, choose_device, choose_precision, threads_per_slot
+from configs.errors import BaseModelError
+from tasks.models.hardware import (
+    Gpu,
+    Hardware,
+    _cpu_prefers_bf16,
+    choose_device,
+    choose_precision,
+    require_libraries_of,
+    threads_per_slot,
+)
 
 NEW_GPU = Gpu(name="new", memory_bytes=80 * 2**30, bf16=True)
 OLD_GPU = Gpu(name="old", memory_bytes=16 * 2**30, bf16=False)
@@ -24,10 +33,18 @@ def test_auto_precision_is_bf16_only_where_every_device_that_may_run_has_it(hard
     assert choose_precision("auto", hardware) == expected
 
 
-@pytest.mark.parametrize("requested", ["fp32", "bf16"])
+@pytest.mark.parametrize("requested", ["fp32", "bf16", "nf4"])
 @pytest.mark.parametrize("hardware", [machine(bf16=True), machine(bf16=False)])
 def test_a_requested_precision_is_kept(requested: str, hardware: Hardware) -> None:
     assert choose_precision(requested, hardware) == requested
+
+
+def test_four_bits_without_their_library_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    require_libraries_of("bf16")
+    with pytest.raises(BaseModelError, match=r"needs bitsandbytes.*install the extra `gpu`"):
+        require_libraries_of("nf4")
 
 
 def test_without_a_gpu_every_slot_runs_on_the_cpu() -> None:

@@ -1,4 +1,4 @@
-"""How a child process of this room is started: from this source tree, offline, with its own number of threads."""
+"""How a child process of this project is started: from this source tree, offline, with its own number of threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model hub on this machine: the part of the Hugging Face hub's HTTP interface that fetching a model uses."""
+"""A hub on this machine: the part of the Hugging Face hub's HTTP interface that fetching files uses."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 COMMIT = "c0ffee" * 6 + "c0ff"
-_ABOUT = re.compile(r"/api/models/(?P<id>[^/]+/[^/]+)/revision/(?P<revision>[^/?]+)")
-_FILE = re.compile(rf"/(?P<id>[^/]+/[^/]+)/resolve/{COMMIT}/(?P<name>.+)")
+_ABOUT = re.compile(r"/api/(?P<kind>models|datasets)/(?P<id>[^/]+/[^/]+)/revision/(?P<revision>[^/?]+)")
+_FILE = re.compile(rf"(?P<datasets>/datasets)?/(?P<id>[^/]+/[^/]+)/resolve/{COMMIT}/(?P<name>.+)")
 
 
 class FakeHub(ThreadingHTTPServer):
-    """Serves repositories (`organisation/name` → file name → content) of one branch, `main`."""
+    """Serves repositories of one branch: `organisation/name`, `datasets/` before it for data → file name → content."""
 
     def __init__(self, repositories: Mapping[str, Mapping[str, bytes]]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -57,9 +57,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, with_body: bool) -> None:
         self.server.requests += 1
         if about := _ABOUT.fullmatch(self.path):
-            self._about(about["id"], about["revision"])
+            self._about("datasets/" * (about["kind"] == "datasets") + about["id"], about["revision"])
         elif file := _FILE.fullmatch(self.path):
-            self._file(file["id"], file["name"], with_body=with_body)
+            self._file("datasets/" * bool(file["datasets"]) + file["id"], file["name"], with_body=with_body)
         else:
             self._refuse(404, "EntryNotFound")
 
@@ -72,7 +72,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(403, "GatedRepo")
         else:
             files = [{"rfilename": file} for file in self.server.repositories[name]]
-            self._send(200, json.dumps({"id": name, "sha": COMMIT, "siblings": files}).encode())
+            self._send(
+                200, json.dumps({"id": name.removeprefix("datasets/"), "sha": COMMIT, "siblings": files}).encode()
+            )
 
     def _file(self, name: str, file: str, *, with_body: bool) -> None:
         content = self.server.repositories[name][file]
