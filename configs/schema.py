@@ -277,6 +277,23 @@ class Validation(Section):
         return {rule: "off" if action is False else action for rule, action in overrides.items()}
 
 
+class Chain(Section):
+    """A prompt in two steps: the answer to the first one stands in the second as `{{ first_answer }}`."""
+
+    first: Template
+    """What is asked first; its `completion` is not used."""
+    then: Template
+    """What is asked then; its answer counts."""
+    max_new_tokens: int = Field(default=64, ge=1, le=4096)
+    """Longest first answer, in tokens."""
+
+    @model_validator(mode="after")
+    def _both_are_text(self) -> Self:
+        if "chat" in (self.first.kind, self.then.kind):
+            raise ValueError("the steps of a chain are of kind: text")
+        return self
+
+
 class Baseline(Section):
     """The cheaper options, at their best; the best of each kind is chosen on validation."""
 
@@ -292,8 +309,14 @@ class Baseline(Section):
         default=("generate", "label_scoring"), min_length=1
     )
     """How prompts are answered; `label_scoring` needs a closed label set and is skipped without one."""
+    orders: int = Field(default=1, ge=1, le=24)
+    """Orders of the examples that are tried: as picked (the most similar one last), the other way round, shuffled."""
     templates: dict[Name, Template] = {}
     """Other wordings to try besides the recipe's `template`."""
+    chains: dict[Name, Chain] = {}
+    """Prompts in two steps (summarise, then decide) to try as well, without examples."""
+    trials: int | None = Field(default=None, ge=1)
+    """So many prompts are tried, drawn by a study (TPE) that learns from those before; None: every combination."""
     max_validation_records: int = Field(default=128, gt=0)
     """Validation records used to choose a prompt."""
     test_prompts: int = Field(default=3, ge=1)
@@ -352,7 +375,7 @@ class Training(Section):
     max_validation_records: int = Field(default=128, gt=0)
     """Validation records used at each look."""
     template: Literal["recipe", "winner"] = "recipe"
-    """Train with the recipe's template, or with the wording that won the baseline."""
+    """Train with the recipe's template, or with the wording that won the baseline; `search.space` may compare both."""
 
     @field_validator("layers")
     @classmethod
@@ -407,7 +430,7 @@ class Choices(Section):
 
 
 SEARCHABLE = frozenset(Training.model_fields) - {
-    "precision", "template", "max_validation_records", "evaluations", "activation_checkpointing"
+    "precision", "max_validation_records", "evaluations", "activation_checkpointing"
 }  # fmt: skip
 """Training fields that may stand in `search.space`; the others define what is compared or how exactly."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +13,34 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def preview(recipe: Recipe, settings: Settings, project_root: Path, *, count: int, console: Console) -> None:
-    """Print `count` training records, of as many completions as there are, as the model will see them."""
+def preview(
+    recipe: Recipe,
+    settings: Settings,
+    project_root: Path,
+    *,
+    count: int,
+    record_ids: Sequence[str],
+    console: Console,
+) -> None:
+    """Print records as the model will see them, each with its row in the source.
+
+    Args:
+        recipe: whose records.
+        settings: where base models and fetched data are.
+        project_root: what relative paths are read from.
+        count: so many training records, of as many completions as there are.
+        record_ids: these instead, of any split, where some are named.
+        console: where to print.
+
+    Raises:
+        DataError: there is no record of such an id.
+    """
     from rich.text import Text
 
     from tasks.data.hub_source import with_files_here
     from tasks.data.mapping import to_records
     from tasks.data.preview import preview as rendered_previews
-    from tasks.data.preview import varied
+    from tasks.data.preview import records_named, varied
     from tasks.data.sources import load_rows
     from tasks.data.splitting import assign_splits
     from tasks.models.base_models import import_base
@@ -27,13 +48,19 @@ def preview(recipe: Recipe, settings: Settings, project_root: Path, *, count: in
     from tasks.tracking.shown_text import printable
 
     data = with_files_here(recipe.data, settings)
-    records = assign_splits(to_records(load_rows(data, project_root), data), data)
-    train = varied([record for record in records if record.split == "train"], count)
+    found = to_records(load_rows(data, project_root), data)
+    rows = {record.record_id: number for number, record in enumerate(found, start=1)}
+    if record_ids:
+        chosen = records_named(record_ids, found)
+    else:
+        train = [record for record in assign_splits(found, data) if record.split == "train"]
+        chosen = varied(train, count)
     base = import_base(recipe.base, bases=settings.bases, project_root=project_root, hub_allowed=settings.hub_allowed)
     tokenizer = load_tokenizer(settings.bases / base)
-    for shown in rendered_previews(train, recipe.template, tokenizer, recipe.template.max_tokens):
+    for shown in rendered_previews(chosen, recipe.template, tokenizer, recipe.template.max_tokens):
         cut = ", cut to fit" if shown.truncated else ""
-        console.rule(f"{shown.record_id}: {shown.prompt_tokens} prompt tokens, {shown.trained_tokens} trained{cut}")
+        tokens = f"{shown.prompt_tokens} prompt tokens, {shown.trained_tokens} trained{cut}"
+        console.rule(f"{shown.record_id} (row {rows[shown.record_id]:,}): {tokens}")
         pieces = (_marked(printable(span.text)) if span.trained else printable(span.text) for span in shown.spans)
         console.print(Text.assemble(*pieces))
     console.print("\n⟦…⟧ is trained, the rest is only read.", style="dim")

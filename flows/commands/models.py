@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from configs.settings import Settings
@@ -28,6 +29,9 @@ def add_model_commands(commands: Any) -> None:
     asked.add_argument("--model", metavar="NAME@ALIAS", help="a registered model, or NAME/VERSION")
     asked.add_argument("--recipe", metavar="NAME", help="what the recipe's latest run recommends")
     predict.add_argument("--option", metavar="OPTION", help="of that run, another one: as `burnish show` names it")
+    predict.add_argument(
+        "--column", metavar="NAME=VALUE", action="append", default=[], help="metadata that the template uses"
+    )
     predict.add_argument("text", metavar="TEXT", nargs="+", help="what to answer, each in quotes")
     show = add_command(commands, "show", _show, "show the latest run of a recipe (default: of any)")
     show.add_argument("name", metavar="RECIPE", nargs="?", help="a recipe's name")
@@ -67,30 +71,33 @@ def _predict(options: argparse.Namespace) -> int:
         raise DataError("there is nothing to answer: a text is empty; give one that says something")
     if options.option and options.model:
         raise RecipeError("--option belongs to a recipe's run, --model names a registered version; give one of them")
+    columns = {name: value for name, _, value in (given.partition("=") for given in options.column)}
+    if "" in columns or not all("=" in given for given in options.column):
+        raise RecipeError("--column takes NAME=VALUE, such as --column clinic=north")
     _, settings = existing(options)
     if options.model:
-        outputs = predict(settings, options.model, options.text)
+        outputs = predict(settings, options.model, options.text, columns=columns)
     else:
-        outputs = _ask(settings, options.recipe, options.option, options.text)
+        outputs = _ask(settings, options, columns)
     for output in outputs:
         print(printable(output) if sys.stdout.isatty() else output)
     return 0
 
 
-def _ask(settings: Settings, recipe: str, option: str | None, texts: list[str]) -> list[str]:
+def _ask(settings: Settings, options: argparse.Namespace, columns: Mapping[str, str]) -> list[str]:
     """Answer with an option of the recipe's latest run: the recommended one, unless another is named."""
     from tasks.baselines.asking import ask_option
     from tasks.registry.predicting import predict
     from tasks.reporting.show import latest_summary
 
-    summary = latest_summary(settings, recipe)
-    name = option or str(summary.verdict["recommended"])
+    summary = latest_summary(settings, options.recipe)
+    name = options.option or str(summary.verdict["recommended"])
     print(f"answered by {name}, run of {summary.finished_at}", file=sys.stderr)
     if name == "candidate":
-        return predict(settings, f"{summary.model['name']}/{summary.model['version']}", texts)
+        return predict(settings, f"{summary.model['name']}/{summary.model['version']}", options.text, columns=columns)
     if name == "champion":
-        return predict(settings, f"{summary.model['name']}@champion", texts)
-    return ask_option(settings, summary.run_id, name, texts)
+        return predict(settings, f"{summary.model['name']}@champion", options.text, columns=columns)
+    return ask_option(settings, summary.run_id, name, options.text, columns=columns)
 
 
 def _show(options: argparse.Namespace) -> int:

@@ -31,6 +31,9 @@ def add_recipe_commands(commands: Any) -> None:
     add_recipe(add_command(commands, "watch", _watch, text))
     preview = add_command(commands, "preview", _preview, "show rendered records with the trained tokens marked")
     add_recipe(preview)
+    preview.add_argument(
+        "--record", metavar="ID", action="append", default=[], help="this record, as a message of validation names it"
+    )
     preview.add_argument("--count", type=positive, default=3, metavar="N", help="records to show (default 3)")
 
 
@@ -134,5 +137,5 @@ def _preview(options: argparse.Namespace) -> int:
 
     recipe, settings, root = load(options)
     check(recipe, root)
-    preview(recipe, settings, root, count=options.count, console=Console())
+    preview(recipe, settings, root, count=options.count, record_ids=options.record, console=Console())
     return 0

@@ -50,7 +50,9 @@ def options_text(run: RecipeRun, baseline: Mapping[str, Any], *, snapshot: str, 
     )
 
 
-def ask_option(settings: Settings, run_id: str, name: str, texts: Sequence[str]) -> list[str]:
+def ask_option(
+    settings: Settings, run_id: str, name: str, texts: Sequence[str], *, columns: Mapping[str, str]
+) -> list[str]:
     """Return one answer for each text.
 
     Args:
@@ -58,10 +60,11 @@ def ask_option(settings: Settings, run_id: str, name: str, texts: Sequence[str])
         run_id: the recipe's run that scored the option.
         name: of the option, as `burnish show` has it.
         texts: prompts; for a chat recipe each is one user turn.
+        columns: metadata of every text, for the template.
 
     Raises:
         RecipeError: the run has no such option.
-        BurnishError: it is older than this command, or its template needs columns that a text doesn't have.
+        BurnishError: it is older than this command, or its template needs columns that are not given.
     """
     text = tracker_at(settings).read_text(run_id, OPTIONS_FILE)
     if text is None:
@@ -75,11 +78,11 @@ def ask_option(settings: Settings, run_id: str, name: str, texts: Sequence[str])
     snapshot = read_snapshot(settings.snapshots, values["snapshot"])
     if option.kind == "classical":
         return _ask_classical(snapshot, option, texts, seed=values["seed"])
-    return _ask_prompt(settings, snapshot, option, texts, values)
+    return _ask_prompt(settings, snapshot, option, texts, {**values, "columns": dict(columns)})
 
 
 def _ask_classical(snapshot: Snapshot, option: Option, texts: Sequence[str], *, seed: int) -> list[str]:
-    train, queries, chosen = snapshot.split("train"), records_of_texts(texts), option.classical_settings
+    train, queries, chosen = snapshot.split("train"), records_of_texts(texts, {}), option.classical_settings
     if is_retrieval(chosen):
         answers = retrieve_answers(train, queries, settings=chosen, latency_records=0)
     else:
@@ -97,7 +100,7 @@ def _ask_prompt(
         "texts": list(texts),
         "labels": list(snapshot.labels) if snapshot.labels else None,
         "adapters": str(settings.adapters),
-        **{key: values[key] for key in ("max_new_tokens", "seed", "token_budget")},
+        **{key: values[key] for key in ("max_new_tokens", "seed", "token_budget", "columns")},
     }
     with worker_for(settings, values["base"], precision=values["precision"]) as worker:
         outputs: list[str] = worker.run("tasks.inference.jobs:answer_texts", arguments)["outputs"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -10,12 +11,13 @@ from configs.schema import Baseline, Template
 from tasks.inference.options import Option, ShotStrategy
 
 _PROMPT_VARIABLE = re.compile(r"{{-?\s*prompt\b")
+CHAIN = "chain "
 RECIPE_TEMPLATE = "recipe"
 """How the recipe's own wording is called beside `baseline.templates`."""
 
 
 def prompt_options(baseline: Baseline, template: Template, labels: Sequence[str] | None) -> list[Option]:
-    """Return every prompt that the recipe allows, those with the shortest prompts first.
+    """Return every prompt that the recipe allows, those with the shortest prompts first, the chains last.
 
     Args:
         baseline: the recipe's section.
@@ -24,19 +26,32 @@ def prompt_options(baseline: Baseline, template: Template, labels: Sequence[str]
     """
     decodings = [decoding for decoding in baseline.decoding if decoding == "generate" or labels]
     examples = sorted(_examples(baseline, labels), key=lambda example: example[0])
-    return [
+    prompts = [
         Option(
-            name=_name(shots, strategy, wording, decoding),
+            name=_name(shots, strategy, order, wording, decoding),
             kind="prompt",
             template=text,
             decoding=decoding,
             shots=shots,
             shot_strategy=strategy,
+            shot_order=order,
         )
-        for (shots, strategy), (wording, text), decoding in product(
-            examples, _wordings(baseline, template).items(), dict.fromkeys(decodings)
+        for (shots, strategy, order), (wording, text), decoding in product(
+            examples, wordings(baseline, template).items(), dict.fromkeys(decodings)
         )
     ]
+    chains = [
+        Option(
+            name=f"{CHAIN}{name}{_scored(decoding)}",
+            kind="prompt",
+            template=chain.then,
+            decoding=decoding,
+            first=chain.first,
+            first_max_new_tokens=chain.max_new_tokens,
+        )
+        for (name, chain), decoding in product(baseline.chains.items(), dict.fromkeys(decodings))
+    ]
+    return prompts + chains
 
 
 def choose_best(options: Sequence[Option], scores: Mapping[str, float]) -> Option:
@@ -50,13 +65,17 @@ def choose_best(options: Sequence[Option], scores: Mapping[str, float]) -> Optio
 
 
 def shortlist(options: Sequence[Option], scores: Mapping[str, float]) -> list[Option]:
-    """Return the best prompt of each kind (zero-shot, and each way to pick examples), the best one first.
+    """Return the best prompt of each kind (zero-shot, each way to pick examples, chains), the best one first.
 
     Only these are scored on the test set, once each.
     """
-    strategies = dict.fromkeys(option.shot_strategy for option in options)
-    best = [choose_best([each for each in options if each.shot_strategy == name], scores) for name in strategies]
+    kinds = dict.fromkeys(map(_kind, options))
+    best = [choose_best([each for each in options if _kind(each) == kind], scores) for kind in kinds]
     return sorted(best, key=lambda option: (-scores[option.name], option.shots))
+
+
+def _kind(option: Option) -> tuple[str, bool]:
+    return option.shot_strategy, option.first is not None
 
 
 def registry_template(option: Option) -> str | list[dict[str, str]]:
@@ -76,22 +95,28 @@ def registry_template(option: Option) -> str | list[dict[str, str]]:
     return f"{instruction}{examples}{_PROMPT_VARIABLE.sub('{{ input', template.prompt)}"
 
 
-def _examples(baseline: Baseline, labels: Sequence[str] | None) -> Iterator[tuple[int, ShotStrategy]]:
-    strategies = [strategy for strategy in baseline.strategies if strategy != "balanced" or labels]
-    for shots in dict.fromkeys(baseline.shots):
-        if shots == 0:
-            yield 0, "none"
-        else:
-            yield from ((shots, strategy) for strategy in dict.fromkeys(strategies))
-
-
-def _wordings(baseline: Baseline, template: Template) -> dict[str, Template]:
+def wordings(baseline: Baseline, template: Template) -> dict[str, Template]:
+    """Return the templates that are tried, by name."""
     others = {name: other for name, other in baseline.templates.items() if other != template}
     return {RECIPE_TEMPLATE: template, **others}
 
 
-def _name(shots: int, strategy: ShotStrategy, wording: str, decoding: str) -> str:
+def _examples(baseline: Baseline, labels: Sequence[str] | None) -> Iterator[tuple[int, ShotStrategy, int]]:
+    strategies = [strategy for strategy in baseline.strategies if strategy != "balanced" or labels]
+    for shots in dict.fromkeys(baseline.shots):
+        if shots == 0:
+            yield 0, "none", 0
+        else:
+            orders = range(min(baseline.orders, math.factorial(shots)))
+            yield from ((shots, *each) for each in product(dict.fromkeys(strategies), orders))
+
+
+def _name(shots: int, strategy: ShotStrategy, order: int, wording: str, decoding: str) -> str:
     examples = "zero-shot" if shots == 0 else f"{strategy}-{shots}"
     worded = "" if wording == RECIPE_TEMPLATE else f", template {wording}"
-    scored = " (label scoring)" if decoding == "label_scoring" else ""
-    return f"{examples}{worded}{scored}"
+    ordered = f", order {order + 1}" if order else ""
+    return f"{examples}{ordered}{worded}{_scored(decoding)}"
+
+
+def _scored(decoding: str) -> str:
+    return " (label scoring)" if decoding == "label_scoring" else ""

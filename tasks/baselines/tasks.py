@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 
-from tasks.baselines.prompt_options import prompt_options, registry_template, shortlist
+from tasks.baselines.prompt_options import prompt_options, registry_template, shortlist, wordings
 from tasks.inference.answers import option_as_json, option_key
 from tasks.inference.options import Option
 from tasks.inference.tasks import answer_with_model
@@ -16,24 +16,25 @@ from tasks.metrics.metric_identity import metric_identity
 from tasks.models.tasks import precision_of
 from tasks.storage.shared_directories import at_hand, share
 from tasks.tracking.identity import stage_identity
-from tasks.tracking.mlflow_prompts import RegistryPrompt, register_prompts
 from tasks.tracking.recipe_run import RecipeRun, run_stage
+
+if TYPE_CHECKING:
+    from tasks.tracking.mlflow_prompts import RegistryPrompt
 
 log = logging.getLogger("burnish")
 
-_LIBRARIES = ("torch", "transformers", "scikit-learn")
+_LIBRARIES = ("torch", "transformers", "scikit-learn", "optuna")
 
 
 @task(name="identify the baseline")
-def baseline_identity(run: RecipeRun, snapshot: str, base: str) -> str:
-    """Hash of what the choice between the cheaper options depends on."""
+def baseline_identity(run: RecipeRun, snapshot: str, base: str, without: Sequence[str] = ()) -> str:
+    """Hash of what the choice between the cheaper options depends on, some fields of `baseline` left out."""
     recipe = run.recipe
     inputs = {
         "snapshot": snapshot,
         "base": base,
         "template": recipe.template.model_dump(mode="json"),
-        "baseline": recipe.baseline.model_dump(mode="json"),
-        "winner": recipe.training.template,
+        "baseline": recipe.baseline.model_dump(mode="json", exclude=set(without)),
         "metric": metric_identity(recipe.evaluation.metric, recipe.json_schema),
         "max_new_tokens": recipe.evaluation.max_new_tokens,
         "seed": recipe.seed,
@@ -46,13 +47,15 @@ def baseline_identity(run: RecipeRun, snapshot: str, base: str) -> str:
 def choose_cheaper_options(run: RecipeRun, snapshot: str, base: str) -> dict[str, Any]:
     """Score every prompt and classical setting on validation; the best of each kind go on to the test set."""
     from tasks.data.snapshots import read_snapshot
+    from tasks.tracking.mlflow_prompts import register_prompts
 
     recipe = run.recipe
     labels = read_snapshot(run.settings.snapshots, snapshot).labels
-    prompts = prompt_options(recipe.baseline, recipe.template, labels)
-    scores = score_prompts_on_validation(run, snapshot, base, prompts)
+    every = prompt_options(recipe.baseline, recipe.template, labels)
+    scores = score_prompts(run, snapshot, base, every)
+    prompts = [option for option in every if option.name in scores]
     chosen = shortlist(prompts, scores)[: recipe.baseline.test_prompts]
-    tried = [{"name": option.name, "value": scores[option.name]} for option in prompts]
+    tried: list[dict[str, Any]] = [{"name": option.name, "value": scores[option.name]} for option in prompts]
     if recipe.baseline.classical:
         classical, value = choose_classical(run, snapshot)
         chosen = [classical, *chosen]
@@ -61,8 +64,31 @@ def choose_cheaper_options(run: RecipeRun, snapshot: str, base: str) -> dict[str
         log.info("  %-36s %.3f on validation", row["name"], row["value"])
     best_prompts = [option for option in chosen if option.kind == "prompt"]
     register_prompts(run.tracker, recipe.name, [_registered(run, option, scores) for option in best_prompts])
-    winner = chosen_template(run, best_prompts)
-    return {"options": [option_as_json(option) for option in chosen], "tried": tried, "template": winner}
+    return {
+        "options": [option_as_json(option) for option in chosen],
+        "tried": tried,
+        "templates": templates_to_train_with(run, best_prompts),
+    }
+
+
+def score_prompts(run: RecipeRun, snapshot: str, base: str, prompts: Sequence[Option]) -> dict[str, float]:
+    """Mean score on validation by option name: of all prompts, or of those that the study draws."""
+    from tasks.baselines.prompt_study import study_prompts
+
+    baseline = run.recipe.baseline
+    if baseline.trials is None or baseline.trials >= len(prompts):
+        return score_prompts_on_validation(run, snapshot, base, prompts)
+    known = baseline_identity(run, snapshot, base, without=("trials",))
+    log.info("  a study of %d of %d prompts", baseline.trials, len(prompts))
+    return study_prompts(
+        prompts,
+        wordings=wordings(baseline, run.recipe.template),
+        score=lambda option: score_prompts_on_validation(run, snapshot, base, [option])[option.name],
+        trials=baseline.trials,
+        name=f"{run.recipe.name}/prompts-{known[:12]}",
+        url=run.settings.study_url,
+        seed=run.recipe.seed,
+    )
 
 
 @task(name="score prompts on validation")
@@ -142,13 +168,16 @@ def answer_classically(run: RecipeRun, snapshot: str, option: Option) -> dict[st
     return dict(record.outputs)
 
 
-def chosen_template(run: RecipeRun, prompts: Sequence[Option]) -> dict[str, Any]:
-    """The wording to train with: the recipe's, or that of the best prompt (`prompts` stand best first)."""
-    best = prompts[0].template if prompts and run.recipe.training.template == "winner" else None
-    return (best or run.recipe.template).model_dump(mode="json")
+def templates_to_train_with(run: RecipeRun, prompts: Sequence[Option]) -> dict[str, Any]:
+    """What `training.template` may name: the recipe's wording, and that of the best prompt; they stand best first."""
+    own = run.recipe.template
+    best = next((prompt.template for prompt in prompts if prompt.first is None), None)
+    return {name: wording.model_dump(mode="json") for name, wording in (("recipe", own), ("winner", best or own))}
 
 
 def _registered(run: RecipeRun, option: Option, scores: Mapping[str, float]) -> RegistryPrompt:
+    from tasks.tracking.mlflow_prompts import RegistryPrompt
+
     metric = run.recipe.evaluation.metric
     return RegistryPrompt(
         key=option_key(option),
@@ -159,6 +188,8 @@ def _registered(run: RecipeRun, option: Option, scores: Mapping[str, float]) -> 
             "burnish.decoding": option.decoding,
             "burnish.shots": str(option.shots),
             "burnish.shot_strategy": option.shot_strategy,
+            "burnish.shot_order": str(option.shot_order),
+            "burnish.first_step": option.first.prompt if option.first else "",
             f"burnish.validation_{metric}": f"{scores[option.name]:.4f}",
             "burnish.run": run.run_id,
         },
@@ -174,6 +205,7 @@ def _log_option(run: RecipeRun, snapshot: str, option: Option, value: float) -> 
         "decoding": option.decoding,
         "shots": option.shots,
         "strategy": option.shot_strategy,
+        "order": option.shot_order,
     }
     run.tracker.log_params(child, {**settings, **dict(option.classical_settings)})
     run.tracker.log_metrics_batch(child, [MetricRow(f"validation_{run.recipe.evaluation.metric}", value, 0)])

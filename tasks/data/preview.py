@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from configs.errors import DataError
 from configs.schema import Template
 from tasks.data.records import Record, SplitName
 from tasks.data.templates import render
@@ -45,6 +46,20 @@ def varied(records: Sequence[Record], count: int) -> list[Record]:
         rounds.append((seen[record.completion], position))
         seen[record.completion] += 1
     return [records[position] for position in sorted(position for _, position in sorted(rounds)[:count])]
+
+
+def records_named(record_ids: Sequence[str], records: Sequence[Record]) -> list[Record]:
+    """Return the records of these ids, in the order of the ids.
+
+    Raises:
+        DataError: names the ids that there are none of.
+    """
+    by_id = {record.record_id: record for record in records}
+    if missing := [record_id for record_id in record_ids if record_id not in by_id]:
+        raise DataError(
+            f"the data has no record {', '.join(missing)}; a record's id is that of its content, so it changes with it"
+        )
+    return [by_id[record_id] for record_id in record_ids]
 
 
 def preview(

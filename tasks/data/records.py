@@ -70,7 +70,10 @@ class Record:
         return (*self.turns, self.answer or Turn("assistant", self.completion))
 
 
-def records_of_texts(texts: Sequence[str]) -> list[Record]:
-    """Return each text as a record of one user turn, whose completion nobody knows."""
+def records_of_texts(texts: Sequence[str], columns: Mapping[str, str]) -> list[Record]:
+    """Return each text as a record of one user turn with these metadata columns, whose completion nobody knows."""
     names = [f"text-{number}" for number in range(len(texts))]
-    return [Record(name, "test", name, (Turn("user", text),), "") for name, text in zip(names, texts, strict=True)]
+    return [
+        Record(name, "test", name, (Turn("user", text),), "", dict(columns))
+        for name, text in zip(names, texts, strict=True)
+    ]

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["Rendered", "check_template", "check_templates", "render"]
 
 
+FIRST_ANSWER = "first_answer"
+"""The variable of a chain's second template."""
+
+
 def check_template(template: Template, columns: Columns, *, where: str = "template") -> None:
     """Check a template before any work: its syntax, the sandbox's limits, and the columns that it names.
 
@@ -35,7 +39,7 @@ def check_template(template: Template, columns: Columns, *, where: str = "templa
 
 
 def check_templates(recipe: Recipe) -> None:
-    """Check the recipe's template and the other wordings of its baseline.
+    """Check the recipe's template, the other wordings of its baseline and its chains.
 
     Raises:
         RecipeError: as `check_template`.
@@ -43,6 +47,16 @@ def check_templates(recipe: Recipe) -> None:
     check_template(recipe.template, recipe.data.columns)
     for name, template in recipe.baseline.templates.items():
         check_template(template, recipe.data.columns, where=f"baseline.templates.{name}")
+    known = recipe.data.columns.metadata
+    if recipe.baseline.chains and FIRST_ANSWER in known:
+        raise RecipeError(
+            f"data.columns.metadata names {FIRST_ANSWER}, which a chain fills in itself; rename the column"
+        )
+    for name, chain in recipe.baseline.chains.items():
+        where = f"baseline.chains.{name}"
+        check_template(chain.first, recipe.data.columns, where=f"{where}.first")
+        second = recipe.data.columns.model_copy(update={"metadata": (*known, FIRST_ANSWER)})
+        check_template(chain.then, second, where=f"{where}.then")
 
 
 def render(

@@ -116,6 +116,7 @@ def build_scorecards(
 ) -> dict[str, Any]:
     """Score the answers of every option; scorecards and the per-row table go to MLflow."""
     from tasks.data.snapshots import read_snapshot
+    from tasks.evaluation.constant_answers import constant_answer_warning
     from tasks.evaluation.scorecards import make_scorecard, scorecard_to_json
     from tasks.evaluation.scored_answers import score_answers
     from tasks.evaluation.slices import evaluation_rows
@@ -141,10 +142,11 @@ def build_scorecards(
         cards.append(card)
         answered.append(scored)
         log.info("  %-36s %.3f (%.3f to %.3f)", option.name, card.estimate.value, card.estimate.low, card.estimate.high)
+    references = [record.completion for record in records]
     table = {
         "record_id": [record.record_id for record in records],
         "prompt": [record.prompt for record in records],
-        "reference": [record.completion for record in records],
+        "reference": references,
         **{scored.option.name: scored.outputs for scored in answered},
     }
     evaluation_run = _log_evaluation(run, snapshot, cards, answered, table, study)
@@ -152,6 +154,12 @@ def build_scorecards(
         "evaluation_run": evaluation_run,
         "options": [option_as_json(option) for option in options],
         "scorecards": [json.loads(scorecard_to_json(card)) for card in cards],
+        "warnings": [
+            warning
+            for scored in answered
+            if scored.option.kind == "candidate"
+            and (warning := constant_answer_warning(scored.option.name, scored.outputs, references))
+        ],
         "look": look,
         "champion_version": champion.version if champion else None,
         "answers": {name: values["answers"] for name, values in found.items()},

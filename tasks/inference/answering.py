@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.data.records import Record
+from tasks.data.templates import FIRST_ANSWER
 from tasks.inference.decoding import Choose, generate
 from tasks.inference.forward import forward_context
 from tasks.inference.label_search import choose_labels
@@ -25,6 +26,9 @@ class Request:
 
     record: Record
     shots: Sequence[Record]
+    prompt_tokens_before: int = 0
+    """Of the first step of a chain."""
+    output_tokens_before: int = 0
 
 
 class Answerer:
@@ -36,6 +40,7 @@ class Answerer:
         self._loaded = loaded
         self._labels = list(labels or ())
         self._scores_labels = option.decoding == "label_scoring"
+        self._first = _first_step(loaded, option)
         self._max_new_tokens = max_new_tokens
         self._writer = PromptWriter(
             option, loaded.tokenizer, context_tokens=longest_prompt(loaded, max_new_tokens=max_new_tokens)
@@ -50,12 +55,18 @@ class Answerer:
         on_batch: Callable[[int], None] | None = None,
     ) -> list[Answer]:
         """Answer requests in batches of at most `token_budget` tokens; see `generate` for the other arguments."""
+        requests = self._after_first_step(requests, token_budget=token_budget)
         prompts = self.prompts(requests)
         outputs = (self._scored if self._scores_labels else self._generated)(
             prompts, requests[0].record, token_budget=token_budget, shared_prefix=shared_prefix, on_batch=on_batch
         )
         return [
-            Answer(request.record.record_id, text, prompt_tokens=len(prompt), output_tokens=tokens)
+            Answer(
+                request.record.record_id,
+                text,
+                prompt_tokens=len(prompt) + request.prompt_tokens_before,
+                output_tokens=tokens + request.output_tokens_before,
+            )
             for request, prompt, (text, tokens) in zip(requests, prompts, outputs, strict=True)
         ]
 
@@ -63,6 +74,7 @@ class Answerer:
         self, requests: Sequence[Request], *, samples: int, sampler: Sampler, token_budget: int
     ) -> list[tuple[str, ...]]:
         """Return `samples` answers to each request, drawn by `sampler`; only of an option that generates."""
+        requests = self._after_first_step(requests, token_budget=token_budget)
         prompts = [prompt for prompt in self.prompts(requests) for _ in range(samples)]
         drawn = self._generated(prompts, requests[0].record, token_budget=token_budget, choose=sampler)
         texts = [text for text, _ in drawn]
@@ -72,9 +84,18 @@ class Answerer:
         """Return the prompts as token ids."""
         return [self._writer.prompt_ids(request.record, request.shots) for request in requests]
 
-    def shared_prefix(self, requests: Sequence[Request]) -> SharedPrefix:
-        """Run what the requests' prompts have in common once."""
+    def shared_prefix(self, requests: Sequence[Request]) -> SharedPrefix | None:
+        """Run what the requests' prompts have in common once; a chain's are not known before its first answers."""
+        if self._first is not None:
+            return None
         return share_prefix(self._loaded.model, self.prompts(requests))
+
+    def _after_first_step(self, requests: Sequence[Request], *, token_budget: int) -> Sequence[Request]:
+        """Return the requests with what the first step of a chain said; of another prompt as they are."""
+        if self._first is None:
+            return requests
+        said = self._first.answer(requests, token_budget=token_budget)
+        return [_after(request, answer) for request, answer in zip(requests, said, strict=True)]
 
     def _generated(
         self,
@@ -120,6 +141,18 @@ class Answerer:
             on_batch=on_batch,
         )
         return [(self._labels[best], len(label_ids[best])) for best in chosen]
+
+
+def _first_step(loaded: LoadedBase, option: Option) -> Answerer | None:
+    if option.first is None:
+        return None
+    step = replace(option, template=option.first, first=None, decoding="generate")
+    return Answerer(loaded, step, labels=None, max_new_tokens=option.first_max_new_tokens)
+
+
+def _after(request: Request, said: Answer) -> Request:
+    metadata = {**request.record.metadata, FIRST_ANSWER: said.output.strip()}
+    return Request(replace(request.record, metadata=metadata), request.shots, said.prompt_tokens, said.output_tokens)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -68,6 +68,8 @@ class TextArguments(Asking):
 
     texts: tuple[str, ...]
     """Each is one user turn."""
+    columns: Mapping[str, str] = Field(default_factory=dict)
+    """Metadata of every text, for the template."""
 
 
 def answer(loaded: LoadedBase, arguments: dict[str, Any], report: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
@@ -119,7 +121,9 @@ def answer_texts(
         `outputs`, one for each text.
     """
     task = TextArguments.model_validate(arguments)
-    requests = _with_shots(task, read_snapshot(task.snapshots, task.snapshot), records_of_texts(task.texts))
+    requests = _with_shots(
+        task, read_snapshot(task.snapshots, task.snapshot), records_of_texts(task.texts, task.columns)
+    )
     with option_active(loaded, task.option, adapters=task.adapters):
         answerer = Answerer(loaded, task.option, labels=task.labels, max_new_tokens=task.max_new_tokens)
         answers = answerer.answer(requests, token_budget=task.token_budget)
@@ -140,6 +144,7 @@ def _with_shots(task: Asking, snapshot: Snapshot, records: Sequence[Record]) -> 
         records,
         seed=task.seed,
         labels=task.labels,
+        order=task.option.shot_order,
     )
     return [Request(record, examples) for record, examples in zip(records, shots, strict=True)]
 

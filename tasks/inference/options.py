@@ -36,6 +36,12 @@ class Option:
     decoding: Decoding = "generate"
     shots: int = 0
     shot_strategy: ShotStrategy = "none"
+    shot_order: int = 0
+    """Which of the orders of `choose_shots` the examples stand in."""
+    first: Template | None = None
+    """Of a chain: what is asked first, whose answer stands in `template`; None: a prompt of one step."""
+    first_max_new_tokens: int = 0
+    """Longest first answer of a chain."""
     adapter: str | None = None
     """Digest of the adapter directory (`home/adapters/<digest>`), for candidate and champion."""
     classical_settings: tuple[tuple[str, float | int | str], ...] = ()

@@ -24,6 +24,7 @@ def choose_shots(
     *,
     seed: int,
     labels: Sequence[str] | None,
+    order: int = 0,
 ) -> list[list[Record]]:
     """Return the examples for each query, in the order in which they stand in the prompt.
 
@@ -36,6 +37,7 @@ def choose_shots(
         queries: the records to be answered; their completions are not looked at.
         seed: of the random choices; the order of the training records does not matter.
         labels: the closed label set, which `balanced` needs.
+        order: 0: as they were picked; 1: the other way round; above: shuffled, alike for all queries.
 
     Raises:
         RecipeError: `balanced` without labels.
@@ -44,14 +46,21 @@ def choose_shots(
         return [[] for _ in queries]
     ordered = sorted(train_records, key=lambda record: record.record_id)
     if strategy == "nearest":
-        return _nearest(count, ordered, queries)
+        return [_in_order(shots, order, seed=seed) for shots in _nearest(count, ordered, queries)]
     # one more than asked for, so that a query that is among them can do without itself
     pool = (
         _random(count + 1, ordered, seed=seed)
         if strategy == "random"
         else _balanced(count + 1, ordered, seed=seed, labels=labels)
     )
-    return [[shot for shot in pool if shot.record_id != query.record_id][:count] for query in queries]
+    picked = [[shot for shot in pool if shot.record_id != query.record_id][:count] for query in queries]
+    return [_in_order(shots, order, seed=seed) for shots in picked]
+
+
+def _in_order(shots: list[Record], order: int, *, seed: int) -> list[Record]:
+    if order < 2:
+        return shots[::-1] if order else shots
+    return [shots[place] for place in np.random.default_rng([seed, order]).permutation(len(shots))]
 
 
 def _random(count: int, records: Sequence[Record], *, seed: int) -> list[Record]:

@@ -17,8 +17,6 @@ from configs.requests import PromoteRequest, RollbackRequest
 from configs.settings import settings_from
 from tasks.inference.answers import select_records
 from tasks.models.tasks import open_worker
-from tasks.promotion.announcements import announce_moves, announce_rejection
-from tasks.registry.incumbent import COMPARED_WITH
 from tasks.storage.faults import reach
 from tasks.storage.lease import check_lease
 from tasks.tracking.identity import stage_identity
@@ -227,6 +225,8 @@ def _carry_out(run: RecipeRun, version: str, decision: Decision, *, identity: st
     itself, `find_incumbent` must still find the champion of this decision, or the same command would hold another
     contest and spend another look.
     """
+    from tasks.promotion.announcements import announce_moves, announce_rejection
+    from tasks.registry.incumbent import COMPARED_WITH
     from tasks.registry.mlflow_versions import tag_version
 
     if decision.promote:
@@ -247,6 +247,7 @@ def _carry_out(run: RecipeRun, version: str, decision: Decision, *, identity: st
 
 def _tag(run: RecipeRun, version: str, decision: Decision, *, verdict: str) -> None:
     from tasks.promotion.alias_moves import CLEARED, DECISION
+    from tasks.registry.incumbent import COMPARED_WITH
     from tasks.registry.mlflow_versions import describe_version, tag_version
 
     tags = {

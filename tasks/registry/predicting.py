@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,16 +15,18 @@ from tasks.storage.shared_directories import at_hand
 from tasks.tracking.recipe_run import tracker_at
 
 
-def predict(settings: Settings, reference: str, texts: Sequence[str]) -> list[str]:
+def predict(settings: Settings, reference: str, texts: Sequence[str], *, columns: Mapping[str, str]) -> list[str]:
     """Return one answer for each text.
 
     Args:
         settings: where the registry and the base models are.
         reference: `name@alias`, `name/version`, or `name` for its champion.
         texts: prompts; for a chat model each is one user turn.
+        columns: metadata of every text, for the template.
 
     Raises:
-        RegistryError: no such version, or it can't be loaded: base or adapter are missing or changed.
+        RegistryError: no such version, it takes no such column, or it can't be loaded: base or adapter are missing or
+            changed.
     """
     import mlflow
     import pandas as pd
@@ -40,14 +42,19 @@ def predict(settings: Settings, reference: str, texts: Sequence[str]) -> list[st
         with _bases_at(settings.bases), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about type hints and signatures, nothing that a user could act on
             model = mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}")
-        columns = model.metadata.get_input_schema().input_names()
+        known = model.metadata.get_input_schema().input_names()
     except (OSError, ValueError, mlflow.exceptions.MlflowException) as error:
         reason = str(error).strip().splitlines()[0]
         raise RegistryError(f"version {version.version} of {version.name} can't be loaded: {reason}") from error
-    if "messages" in columns:
-        rows = {"messages": [json.dumps([{"role": "user", "content": text}]) for text in texts]}
-    else:
-        rows = {"prompt": list(texts)}
+    asked = "messages" if "messages" in known else "prompt"
+    takes = [name for name in known if name not in (asked, "tools")]
+    if unknown := [name for name in columns if name not in takes]:
+        raise RegistryError(
+            f"version {version.version} of {version.name} takes no column {', '.join(unknown)}; "
+            f"it takes {', '.join(takes) or 'none'}"
+        )
+    rows = [{asked: json.dumps([{"role": "user", "content": text}]) if asked == "messages" else text, **columns}
+            for text in texts]  # fmt: skip
     return [str(answer) for answer in model.predict(pd.DataFrame(rows))]
 
 

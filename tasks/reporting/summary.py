@@ -57,6 +57,8 @@ class RunSummary:
     """The base model, in words."""
     max_test_records: int | None = None
     """The recipe's limit."""
+    warnings: tuple[str, ...] = ()
+    """What to know before the figures are believed, a sentence each."""
     finished_at: str = ""
     """ISO 8601, UTC."""
     details: dict[str, Any] = field(default_factory=dict)
@@ -75,4 +77,4 @@ def summary_from_json(values: dict[str, Any]) -> RunSummary:
         "stages": tuple(StageRow(**row) for row in values["stages"]),
         "options": tuple(OptionRow(**row) for row in values["options"]),
     }
-    return RunSummary(**{**values, **rows})
+    return RunSummary(**{**values, **rows, "warnings": tuple(values.get("warnings", ()))})

@@ -52,6 +52,7 @@ def write_report(run: RecipeRun, base: str, stages: Sequence[StageRecord], reque
         description=run.recipe.description,
         base=base_in_words(run.recipe.base),
         max_test_records=run.recipe.data.max_test_records,
+        warnings=tuple(outputs["evaluate"]["warnings"]),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         details=_details(run, outputs),
     )

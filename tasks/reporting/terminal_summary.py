@@ -46,6 +46,7 @@ def _facts(summary: RunSummary) -> Table:
     facts = {
         "Verdict": str(summary.verdict.get("sentence", "none yet")),
         "Next step": next_step(summary),
+        "Beware": " ".join(summary.warnings),
         "Looks worse": str(summary.decision.get("looks_worse", "")),
         "Decision": "\n".join([_decision_line(summary), *map(str, summary.decision.get("reasons", []))]),
         "Rule": str(summary.verdict.get("rule", "")),

@@ -18,11 +18,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from configs.schema import Search
 from tasks.search.halving import falls_behind
-from tasks.search.optuna_database import open_storage
 from tasks.search.results import TrialRow, trial_row_from_json
 from tasks.search.space import Parameters, suggest
 from tasks.storage.durable import digest_of
 from tasks.storage.faults import reach
+from tasks.storage.optuna_database import open_storage
 
 NUMBER = "number"
 PARAMETERS = "parameters"

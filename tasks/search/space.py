@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import ValidationError
 
 from configs.drawing_order import in_drawing_order
-from configs.schema import Choices, Range, Training
+from configs.schema import Choices, Range, Recipe, Search, Training
+from tasks.storage.durable import digest_of
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -19,6 +20,26 @@ Parameters = Mapping[str, Any]
 
 class CombinationRefused(Exception):
     """Values that are allowed each by itself, but not together."""
+
+
+def templates_to_try(recipe: Recipe, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the wordings that fine-tunes are trained with, by the name that `training.template` has for them.
+
+    Args:
+        recipe: names one, and perhaps others in `search.space`.
+        known: every wording by that name.
+    """
+    searched = recipe.search.space.get("template")
+    names = [recipe.training.template, *(map(str, searched.choices) if isinstance(searched, Choices) else ())]
+    return {name: known[name] for name in sorted(set(names))}
+
+
+def worthwhile_search(search: Search, templates: Mapping[str, Any]) -> Search:
+    """Return the section without a choice of template where both wordings are the same."""
+    if len({digest_of(template) for template in templates.values()}) > 1 or "template" not in search.space:
+        return search
+    space = {field: values for field, values in search.space.items() if field != "template"}
+    return search.model_copy(update={"space": space})
 
 
 def suggest(trial: Trial, space: Space) -> dict[str, Any]:

@@ -23,10 +23,10 @@ from tasks.search.confirmation import (
     name_winner,
     seed_spread,
 )
-from tasks.search.optuna_database import database_errors
 from tasks.search.optuna_study import OptunaStudy
 from tasks.search.results import StudyResult, TrialRequest, TrialRow
 from tasks.search.space import Parameters
+from tasks.storage.optuna_database import database_errors
 
 OnReport = Callable[[dict[str, Any]], bool]
 Trainer = Callable[[TrialRequest, OnReport], dict[str, Any]]

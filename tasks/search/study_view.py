@@ -12,8 +12,8 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from configs.errors import StudyError
-from tasks.search.optuna_database import open_storage, open_to_read
 from tasks.search.optuna_study import BEGUN, CONFIRMATION, ENDED, NUMBER, PARAMETERS, ROW, STEPS, stop_key
+from tasks.storage.optuna_database import open_storage, open_to_read
 
 
 @dataclass(frozen=True)

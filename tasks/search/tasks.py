@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from tasks.metrics.metric_identity import metric_identity
 from tasks.models.tasks import open_worker, precision_of
 from tasks.search.budget import affordable_seconds
 from tasks.search.fresh_seed import choose_fresh_seed, seed_of_study
-from tasks.search.space import shown_parameters
+from tasks.search.space import resolve_training, shown_parameters, worthwhile_search
 from tasks.search.warm_start import resolve_warm_start, warm_start_of
 from tasks.storage.shared_directories import (
     at_hand,
@@ -44,10 +44,10 @@ _LIBRARIES = ("torch", "transformers", "peft", "optuna")
 
 
 @task(name="identify the study")
-def search_identity(run: RecipeRun, snapshot: str, base: str, template: dict[str, Any]) -> str:
+def search_identity(run: RecipeRun, snapshot: str, base: str, templates: dict[str, Any]) -> str:
     """Hash of what the search depends on, its budgets included."""
     inputs = {
-        **_study_inputs(run, snapshot, base, template),
+        **_study_inputs(run, snapshot, base, templates),
         "training": run.recipe.training.model_dump(mode="json"),
         "search": run.recipe.search.model_dump(mode="json", exclude={"slots", "warm_start"}),
         "affordable_seconds": _affordable_seconds(run),
@@ -71,18 +71,16 @@ def train_anew(run: RecipeRun, key: str) -> None:
 
 
 @task(name="search fine-tunes")
-def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[str, Any]) -> dict[str, Any]:
-    """Run the study, or go on with it; the trials are child runs in MLflow."""
+def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, templates: dict[str, Any]) -> dict[str, Any]:
+    """Run the study, or go on with it; the trials are child runs in MLflow. `templates` are from `templates_to_try`."""
     from tasks.search.identity import study_identity
     from tasks.search.optuna_study import delete_study
     from tasks.search.study_runner import run_study
     from tasks.search.trial_runs import TrialRuns
 
     recipe = run.recipe
-    seed = seed_of_study(run)
-    identity = study_identity(
-        recipe.search, recipe.training, seed=seed, inputs=_study_inputs(run, snapshot, base, template)
-    )
+    seed, section = seed_of_study(run), worthwhile_search(recipe.search, templates)
+    identity = study_identity(section, recipe.training, seed=seed, inputs=_study_inputs(run, snapshot, base, templates))
 
     study_name = f"{recipe.name}-{identity[:16]}"
     checkpoints = run.settings.checkpoints / study_name
@@ -90,10 +88,10 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
         run_study,
         study_name=study_name,
         study_url=run.settings.study_url,
-        search=recipe.search,
+        search=section,
         training=recipe.training,
         seed=seed,
-        open_trainer=_trainers(run, snapshot=snapshot, base=base, template=template, checkpoints=checkpoints),
+        open_trainer=_trainers(run, snapshot=snapshot, base=base, templates=templates, checkpoints=checkpoints),
         callbacks=TrialRuns(run, snapshot, study_name).callbacks(),
         warm_start=warm_start_of(run),
         affordable_seconds=_affordable_seconds(run),
@@ -106,11 +104,12 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, template: dict[s
     _mark_candidate(run, study_name, result.adapter)
     remove_shared_checkpoints(run.settings, checkpoints)
     shutil.rmtree(checkpoints, ignore_errors=True)  # every trial is on record, none will be resumed
-    return {"candidate": result.adapter, "template": template, "study": result.to_json()}
+    chosen = resolve_training(recipe.training, result.best.parameters).template
+    return {"candidate": result.adapter, "template": templates[chosen], "study": result.to_json()}
 
 
 def _trainers(
-    run: RecipeRun, *, snapshot: str, base: str, template: dict[str, Any], checkpoints: Path
+    run: RecipeRun, *, snapshot: str, base: str, templates: Mapping[str, Any], checkpoints: Path
 ) -> Callable[[int], AbstractContextManager[Trainer]]:
     """What opens a slot's trainer: a worker that trains one trial after another, its checkpoints at hand elsewhere."""
 
@@ -121,7 +120,7 @@ def _trainers(
 
     def train(worker: ModelWorker, request: TrialRequest, on_report: OnReport) -> dict[str, Any]:
         arguments = train_arguments(
-            run, request, snapshot=snapshot, base=base, template=template, checkpoints=checkpoints
+            run, request, snapshot=snapshot, base=base, templates=templates, checkpoints=checkpoints
         )
         here = checkpoints / arguments["training_key"]
         fetch_checkpoints(run.settings, here)
@@ -147,13 +146,13 @@ def train_arguments(
     *,
     snapshot: str,
     base: str,
-    template: dict[str, Any],
+    templates: Mapping[str, Any],
     checkpoints: Path,
 ) -> dict[str, Any]:
     """What the worker job `train` is asked for one trial."""
     recipe = run.recipe
     labels = _labels(run, snapshot)
-    wording = Template.model_validate(template)
+    wording = Template.model_validate(templates[request.training.template])
     decoding: Decoding = "label_scoring" if labels else "generate"
     key = training_key(
         request.training, wording,
@@ -175,12 +174,12 @@ def _affordable_seconds(run: RecipeRun) -> float | None:
     return affordable_seconds(run.recipe.search.max_cost, run.recipe.economics.training_price_per_hour)
 
 
-def _study_inputs(run: RecipeRun, snapshot: str, base: str, template: dict[str, Any]) -> dict[str, Any]:
+def _study_inputs(run: RecipeRun, snapshot: str, base: str, templates: Mapping[str, Any]) -> dict[str, Any]:
     evaluation = run.recipe.evaluation
     return {
         "snapshot": snapshot,
         "base": base,
-        "template": template,
+        "templates": templates,
         "metric": metric_identity(evaluation.metric, run.recipe.json_schema),
         "max_new_tokens": evaluation.max_new_tokens,
         "seed": seed_of_study(run),

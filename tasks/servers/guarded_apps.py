@@ -37,7 +37,20 @@ def prefect() -> RequestGuard:
     """Prefect's server with its UI, on the database below `PREFECT_HOME`."""
     from prefect.server.api.server import create_app
 
+    _let_sqlite_writers_wait()
     return RequestGuard(create_app(), names=_names(server_settings_from()))
+
+
+def _let_sqlite_writers_wait() -> None:
+    """Take the write lock at the beginning of each transaction of Prefect's server, for which SQLite waits.
+
+    Prefect begins to read and writes later, which SQLite refuses at once ("database is locked") when somebody wrote in
+    between. The event at hand is tried three times more, at once, and then lost: a retrain would not start.
+    """
+    from prefect.server.database.configurations import AioSqliteConfiguration
+
+    begin = AioSqliteConfiguration.begin_transaction
+    AioSqliteConfiguration.begin_transaction = lambda self, session, with_for_update=True: begin(self, session, True)
 
 
 def _mlflow_app() -> Any:

@@ -25,9 +25,8 @@ import anyio.abc
 import httpx
 import yaml
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ObjectNotFound
-from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
 from prefect.runner._starter_engine import EngineCommandStarter
 from prefect.settings import PREFECT_WORKER_HEARTBEAT_SECONDS
@@ -82,6 +81,16 @@ async def cancelled(client: PrefectClient, flow_run: UUID, *, poll_seconds: floa
             return
 
 
+class _NoHooks:
+    """Prefect would load a flow, and all that it imports, to ask it for hooks at its end; none of ours has any."""
+
+    async def run_cancellation_hooks(self, flow_run: FlowRun, state: State) -> None:
+        """Run none."""
+
+    async def run_crashed_hooks(self, flow_run: FlowRun, state: State) -> None:
+        """Run none."""
+
+
 class ConfinedWorker(ProcessWorker):  # type: ignore[misc]  # Prefect is not followed
     """A process worker that lets the server choose among our flows, and nothing else."""
 
@@ -97,9 +106,6 @@ class ConfinedWorker(ProcessWorker):  # type: ignore[misc]  # Prefect is not fol
         deployment = await self.client.read_deployment(flow_run.deployment_id)
         entrypoint = checked_entrypoint(deployment.entrypoint, allowed=allowed_entrypoints(PROJECT / "prefect.yaml"))
 
-        async def resolve_flow(*_: Any, **__: Any) -> Flow[..., Any]:
-            return load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
-
         with tempfile.TemporaryDirectory(prefix="burnish-run-") as folder:
             async with FlowRunExecutorContext() as context:
                 starter = EngineCommandStarter(
@@ -111,9 +117,7 @@ class ConfinedWorker(ProcessWorker):  # type: ignore[misc]  # Prefect is not fol
                     deployment_name=deployment.name,
                     control_channel=context.control_channel,
                 )
-                executor = context.create_executor(
-                    flow_run, starter, resolve_flow=resolve_flow, propose_submitting=False
-                )
+                executor = context.create_executor(flow_run, starter, hook_runner=_NoHooks(), propose_submitting=False)
                 context._observer.on_cancelling = lambda _: None  # two that stop one process would disturb each other
                 results: list[Any] = []
 

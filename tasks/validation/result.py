@@ -101,6 +101,7 @@ def stop_message(result: ValidationResult, recipe: str) -> str:
     return (
         f"validation of recipe {recipe} stopped: suite {result.suite}, snapshot {result.snapshot[:12]}, "
         f"{len(stops)} failed rule{'s' if len(stops) != 1 else ''} with on_failure: stop\n{lines}\n"
-        f"{where}mend the data, or change what a rule does in the recipe, such as "
+        f"{where}`burnish preview --recipe … --record ID` says which row of the data one is; "
+        "mend the data, or change what a rule does in the recipe, such as "
         f"validation.overrides.{first}: drop, warn or off"
     )

@@ -92,3 +92,5 @@ def _show(run: RecipeRun, result: ValidationResult, *, why: Mapping[str, str]) -
         )
     where = f"; they are in {result.quarantine}" if result.dropped_ids and result.quarantine else ""
     log.info("  %d rules evaluated, %d rows dropped%s", result.evaluated, len(result.dropped_ids), where)
+    if any(outcome.row_ids for outcome in result.failures):
+        log.info("  `burnish preview --recipe … --record ID` shows a row by its id")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,9 @@ import pytest
 import torch
 
 from configs.schema import Template
+from tasks.data.records import records_of_texts
 from tasks.data.snapshots import read_snapshot
+from tasks.inference.answering import Answerer, Request, option_active
 from tasks.inference.answers import option_as_json, read_answers, select_records
 from tasks.inference.jobs import answer, answer_texts
 from tasks.inference.options import Answers, Option
@@ -117,6 +120,32 @@ def test_without_latency_records_there_are_no_percentiles(
     result = run(trained_home, loaded, tmp_path, PROMPT)
 
     assert result["latency_p50_seconds"] is result["latency_p95_seconds"] is None
+
+
+@pytest.mark.parametrize("decoding", ["generate", "label_scoring"])
+def test_a_chain_answers_what_its_first_step_said(
+    trained_home: TrainedHome, loaded: LoadedBase, tmp_path: Path, decoding: Any
+) -> None:
+    first = Option("first", "prompt", TEMPLATE)
+    then = Template(prompt="So {{ first_answer }} of {{ prompt }}:", completion=" {{ completion }}")
+    chain = Option("chain x", "prompt", then, decoding, first=TEMPLATE, first_max_new_tokens=3)
+
+    found = read_answers(tmp_path, run(trained_home, loaded, tmp_path, chain, latency_records=2)["answers"]).answers
+
+    said = read_answers(tmp_path, run(trained_home, loaded, tmp_path, first, max_new_tokens=3)["answers"]).answers
+    records = {
+        each.record_id: each for each in read_snapshot(trained_home.home / "snapshots", trained_home.snapshot).records
+    }
+    written = Template(prompt="{{ prompt }}", completion=" {{ completion }}")
+    with option_active(loaded, replace(chain, first=None), adapters=tmp_path):
+        second = Answerer(loaded, replace(chain, template=written, first=None), labels=LABELS, max_new_tokens=5)
+        for before, answer in zip(said, found, strict=True):
+            asked = f"So {before.output.strip()} of {records[answer.record_id].prompt}:"
+            [expected] = second.answer([Request(records_of_texts([asked], {})[0], ())], token_budget=150)
+            assert answer.output == expected.output
+            assert answer.prompt_tokens == before.prompt_tokens + expected.prompt_tokens
+            assert answer.output_tokens == before.output_tokens + expected.output_tokens
+    assert len({each.output for each in said}) > 1
 
 
 def test_the_first_records_are_answered_again_by_chance_where_that_is_asked_for(

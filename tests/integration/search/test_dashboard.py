@@ -3,7 +3,7 @@ from io import BytesIO
 
 from optuna_dashboard import wsgi
 
-from tasks.search.optuna_database import open_to_read
+from tasks.storage.optuna_database import open_to_read
 from tests.integration.search.fake_training import SEARCH, run
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from configs.schema import Baseline, Template
+from configs.schema import Baseline, Chain, Template
 from tasks.baselines.prompt_options import choose_best, prompt_options, registry_template, shortlist
 from tasks.inference.options import Option
 
@@ -67,6 +67,14 @@ def test_names_are_unique():
     assert len(found) == len(set(found)) == 2 * 2 * (1 + 2 * 3)
 
 
+def test_several_orders_are_tried_where_there_are_several_examples():
+    baseline = Baseline(shots=(0, 1, 2, 8), strategies=("random",), decoding=("generate",), orders=3)
+
+    assert names(baseline) == [
+        "zero-shot", "random-1", "random-2", "random-2, order 2", "random-8", "random-8, order 2", "random-8, order 3",
+    ]  # fmt: skip
+
+
 def test_no_shots_means_no_prompts():
     assert names(Baseline(shots=())) == []
 
@@ -117,3 +125,24 @@ def test_a_chat_prompt_is_registered_as_messages() -> None:
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": "{{ input }}"},
     ]
+
+
+CHAIN = Chain(first=Template(prompt="Summarise: {{ prompt }}"), then=Template(prompt="{{ first_answer }}: "))
+
+
+def test_a_chain_is_tried_beside_the_other_prompts_without_examples():
+    baseline = Baseline(shots=(0, 4), strategies=("random",), chains={"summary": CHAIN})
+
+    *_, generated, scored = prompt_options(baseline, TEMPLATE, LABELS)
+
+    assert (generated.name, scored.name) == ("chain summary", "chain summary (label scoring)")
+    assert (generated.first, generated.template, generated.shots) == (CHAIN.first, CHAIN.then, 0)
+    assert len(names(baseline)) == 6
+
+
+def test_the_best_chain_goes_on_beside_the_best_zero_shot_prompt():
+    options = prompt_options(Baseline(shots=(0,), decoding=("generate",), chains={"summary": CHAIN}), TEMPLATE, LABELS)
+
+    best = shortlist(options, {"zero-shot": 0.5, "chain summary": 0.4})
+
+    assert [option.name for option in best] == ["zero-shot", "chain summary"]

@@ -19,6 +19,19 @@ QUERIES = [record(100 + number, f"what is {number}", split="test") for number in
 
 
 @pytest.mark.parametrize("strategy", ["random", "balanced", "nearest"])
+def test_an_order_changes_the_places_of_the_examples_and_nothing_else(strategy: ShotStrategy) -> None:
+    first, back, shuffled, again = (
+        choose_shots(strategy, 6, TRAIN, QUERIES, seed=1, labels=LABELS, order=order) for order in (0, 1, 2, 2)
+    )
+
+    assert back == [shots[::-1] for shots in first]
+    assert shuffled == again
+    assert shuffled not in (first, back)
+    for one, other in zip(first, shuffled, strict=True):
+        assert sorted(each.record_id for each in one) == sorted(each.record_id for each in other)
+
+
+@pytest.mark.parametrize("strategy", ["random", "balanced", "nearest"])
 def test_shots_are_training_records_and_as_many_as_asked_for(strategy: ShotStrategy) -> None:
     shots = choose_shots(strategy, 5, TRAIN, QUERIES, seed=1, labels=LABELS)
 

@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import replace
 from io import StringIO
@@ -253,6 +254,18 @@ def test_a_slice_that_looks_worse_stands_at_the_top() -> None:
 
     assert html.index("51.6 points below") < html.index("Decision:")
     assert "51.6 points below" in terminal_text(risky, 200)
+
+
+def test_a_warning_stands_at_the_top_of_every_form() -> None:
+    warned = replace(summary(), warnings=("candidate says one thing",))
+
+    html = render_report(warned)
+
+    assert html.index("candidate says one thing") < html.index("Decision:")
+    assert "candidate says one thing" in terminal_text(warned, 200)
+    assert "Beware: candidate says one thing" in summary_as_markdown(warned)
+    assert "Beware" not in render_report(summary()) + terminal_text(summary(), 200) + summary_as_markdown(summary())
+    assert summary_from_json(json.loads(json.dumps(warned.as_json()))).warnings == warned.warnings
 
 
 def test_the_report_names_date_base_and_description_and_speaks_in_words() -> None:

@@ -1,10 +1,21 @@
+from typing import Any
+
 import pytest
 from optuna.trial import FixedTrial, Trial
 from pydantic import ValidationError
 
 from configs.drawing_order import in_drawing_order
-from configs.schema import Choices, Range, Search, Training
-from tasks.search.space import CombinationRefused, fitting_parameters, own_parameters, resolve_training, suggest
+from configs.loading import parse_recipe
+from configs.schema import Choices, Range, Recipe, Search, Training
+from tasks.search.space import (
+    CombinationRefused,
+    fitting_parameters,
+    own_parameters,
+    resolve_training,
+    suggest,
+    templates_to_try,
+    worthwhile_search,
+)
 
 
 def test_a_whole_field_is_drawn_as_a_whole_number():
@@ -179,3 +190,34 @@ def test_own_values_leave_out_what_their_condition_rules_out():
 def test_a_condition_that_can_never_hold_is_refused(space, said):
     with pytest.raises(ValidationError, match=said):
         Search(space=space)
+
+
+TEMPLATES = {"recipe": {"prompt": "a"}, "winner": {"prompt": "b"}}
+
+
+def _recipe(**sections: Any) -> Recipe:
+    base = {"name": "x", "base": {"kind": "tiny"}, "data": {"source": {"kind": "file", "path": "rows.jsonl"}}}
+    return parse_recipe({**base, **sections}, source="test")
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ({}, ["recipe"]),
+        ({"training": {"template": "winner"}}, ["winner"]),
+        ({"search": {"space": {"template": {"choices": ["recipe", "winner"]}}}}, ["recipe", "winner"]),
+        ({"search": {"space": {"template": {"choices": ["winner"]}}}}, ["recipe", "winner"]),
+    ],
+)
+def test_the_wordings_to_train_on_are_those_that_the_recipe_names(
+    sections: dict[str, Any], expected: list[str]
+) -> None:
+    assert templates_to_try(_recipe(**sections), TEMPLATES) == {name: TEMPLATES[name] for name in expected}
+
+
+def test_a_choice_between_equal_wordings_is_no_choice() -> None:
+    space = {"template": {"choices": ["recipe", "winner"]}, "lora_rank": {"choices": [4, 8]}}
+    search = _recipe(search={"space": space}).search
+
+    assert worthwhile_search(search, TEMPLATES) == search
+    assert set(worthwhile_search(search, {name: TEMPLATES["recipe"] for name in TEMPLATES}).space) == {"lora_rank"}

@@ -45,6 +45,13 @@ def test_every_deployment_names_a_flow_by_module_path_and_says_what_it_does() ->
         assert Path(module.replace(".", "/") + ".py").exists()
 
 
+def test_no_flow_has_hooks_since_the_worker_runs_none() -> None:
+    for entry in DEPLOYMENTS:
+        module, _, name = entry["entrypoint"].rpartition(".")
+        flow = getattr(importlib.import_module(module), name)
+        assert not (flow.on_cancellation_hooks or flow.on_crashed_hooks)
+
+
 def test_the_deployments_are_those_that_people_were_promised() -> None:
     promised = {"finetune", "retrain", "promote", "rollback", "baseline", "search", "evaluate"}
 

@@ -6,7 +6,7 @@ from sqlalchemy.exc import OperationalError
 
 from configs.errors import ServerError
 from tasks.search import optuna_database
-from tasks.search.optuna_database import database_errors, open_storage
+from tasks.storage.optuna_database import database_errors, open_storage
 
 
 def test_a_new_database_is_private(tmp_path):
