@@ -41,6 +41,11 @@ def near_copies(texts: Sequence[str], similarity: float) -> Iterator[tuple[int, 
             yield first, second
 
 
+def is_respelling(first: str, second: str) -> bool:
+    """Whether two short texts differ by case, accents, signs, spacing or one typing error only."""
+    return _is_near_copy(_plain(first.casefold()), _plain(second.casefold()), 1.0)
+
+
 def _plain(text: str) -> str:
     """Without accents and sentence signs; operators and decimal points stay, since they carry meaning."""
     if not text.isascii():

@@ -1,4 +1,4 @@
-"""The project's own expectations about how often completions occur in the training split."""
+"""The project's own expectations about how often completions occur."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import Any
 
 import pandas as pd
 from great_expectations.execution_engine import PandasExecutionEngine
-from great_expectations.expectations.expectation import MulticolumnMapExpectation
+from great_expectations.expectations.expectation import ColumnMapExpectation, MulticolumnMapExpectation
+from great_expectations.expectations.metrics import ColumnMapMetricProvider, column_condition_partial
 from great_expectations.expectations.metrics.map_metric_provider import (
     MulticolumnMapMetricProvider,
     multicolumn_condition_partial,
 )
+
+from expectations.near_copies import is_respelling
 
 
 def _training_counts(column_list: pd.DataFrame) -> pd.Series[Any]:
@@ -43,6 +46,31 @@ class ExpectValueNotToDominate(MulticolumnMapExpectation):  # type: ignore[misc]
     min_rows: int
     map_metric = "multicolumn_values.not_dominant"
     success_keys = ("max_share", "min_rows", "mostly")
+
+
+class ValueNotRespelled(ColumnMapMetricProvider):  # type: ignore[misc]
+    """Whether no value that stands much more often is spelled nearly like each value."""
+
+    condition_metric_name = "column_values.not_respelled"
+    condition_value_keys = ("times",)
+
+    @column_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
+    def _pandas(cls, column: pd.Series[Any], times: int, **_: Any) -> pd.Series[bool]:
+        counts = {str(value): int(count) for value, count in column.value_counts().items()}
+        odd = {
+            value
+            for value, count in counts.items()
+            if any(other >= times * count and is_respelling(value, common) for common, other in counts.items())
+        }
+        return ~column.isin(odd)
+
+
+class ExpectValueNotToBeRespelled(ColumnMapExpectation):  # type: ignore[misc]
+    """Expect that no value is a respelling of another one that stands `times` as often or more."""
+
+    times: int
+    map_metric = "column_values.not_respelled"
+    success_keys = ("times", "mostly")
 
 
 class ValueCommonEnough(MulticolumnMapMetricProvider):  # type: ignore[misc]

@@ -157,6 +157,15 @@ class ValueNotDominant(RuleBase):
     """A completion with fewer training records is never dominant."""
 
 
+class ValueNotRespelled(RuleBase):
+    """No completion is a respelling of a much more common one."""
+
+    expectation: Literal["expect_value_not_to_be_respelled"]
+    columns: tuple[Literal["completion"], ...] = Field(min_length=1, max_length=1)
+    times: int = Field(ge=2)
+    """So many times as often must the common one stand."""
+
+
 class ValueCommonEnough(RuleBase):
     """Every completion has a number of training records."""
 
@@ -183,6 +192,7 @@ Rule = Annotated[
     | KeyOnOneSideOfSplit
     | NoNearCopyAcrossSplits
     | ValueNotDominant
+    | ValueNotRespelled
     | ValueCommonEnough,
     Field(discriminator="expectation"),
 ]

@@ -274,6 +274,17 @@ def test_a_dominant_and_a_rare_label_are_told(tmp_path):
     assert set(_failed(_validate(tmp_path, records))) == {"label_imbalance", "rare_labels"}
 
 
+def test_a_mistyped_label_is_told_and_names_its_rows(tmp_path):
+    clean = _clean(100)
+    common = max(LABELS, key=lambda label: sum(record.completion == label for record in clean))
+    mistyped = [f" {common.upper()}", common[:-2] + common[-1] + common[-2]]
+    records = [*clean, *(_record(900 + number, f"Odd {number}", label) for number, label in enumerate(mistyped))]
+
+    found = _failed(_validate(tmp_path, records, labels=(*LABELS, *mistyped)))
+
+    assert set(found["respelled_labels"]) == {"x900", "x901"}
+
+
 def test_open_generation_has_its_own_rules(tmp_path):
     clean = plant(seed=4, clean=60, each=0, closed_labels=False).records
     records = [

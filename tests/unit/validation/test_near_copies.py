@@ -1,6 +1,6 @@
 import pytest
 
-from expectations.near_copies import near_copies
+from expectations.near_copies import is_respelling, near_copies
 
 TERM = "kinking of the ureter near the left kidney"
 LETTER = " ".join(f"word{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(100))
@@ -64,3 +64,23 @@ def test_a_long_text_that_shares_half_of_its_words_is_another_text():
     half = LETTER.split()[:50] + [f"other{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(50)]
 
     assert _pairs(LETTER, " ".join(half)) == set()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "alike"),
+    [
+        ("billing", "Billing", True),
+        ("billing", " billing ", True),
+        ("billing", "biling", True),
+        ("billing", "billing.", True),
+        ("order status", "order-status", True),
+        ("Müller", "Muller", True),
+        ("billing", "mailing", False),
+        ("A1", "A2", False),
+        ("level 1", "level 2", False),
+        ("cat", "car", False),
+        ("order status", "order", False),
+    ],
+)
+def test_a_respelling_is_the_same_label_written_otherwise(first, second, alike):
+    assert is_respelling(first, second) == is_respelling(second, first) == alike

@@ -25,8 +25,8 @@ def test_the_shipped_suite_has_a_rule_for_everything_promised():
         "columns", "unique_ids", "known_splits", "no_nulls", "text_only", "empty_text", "placeholder_inputs",
         "missing_value_completions", "garbage_text", "encoding_damage", "special_tokens", "exact_duplicates",
         "conflicting_labels", "conflicting_completions", "groups_across_splits", "inputs_across_splits",
-        "near_copies_across_splits", "tokens_over_limit", "unknown_labels", "label_imbalance", "rare_labels",
-        "repeated_completions", "refusals", "email_addresses", "phone_numbers", "ip_addresses", "ibans",
+        "near_copies_across_splits", "tokens_over_limit", "unknown_labels", "label_imbalance", "respelled_labels",
+        "rare_labels", "repeated_completions", "refusals", "email_addresses", "phone_numbers", "ip_addresses", "ibans",
         "card_numbers", "secrets", "invalid_json",
     }  # fmt: skip
 
