@@ -125,12 +125,16 @@ def _check_confined(recipe: Recipe, *, project_root: Path, roots: Sequence[Path]
         if value is None:
             continue
         path = project_root / Path(value).expanduser()
-        reached = [each.resolve() for each in (path, *named_files(path))]  # as whoever opens it reads it
-        if not all(any(each.is_relative_to(root) for root in roots) for each in reached):
+        if not _is_below(path, roots) or not all(_is_below(each, roots) for each in named_files(path)):
             raise RecipeError(
                 f"{key} is outside the configured roots, got {value}; allowed below {', '.join(map(str, roots))}; "
                 f"{ROOTS} adds folders"
             )
+
+
+def _is_below(path: Path, roots: Sequence[Path]) -> bool:
+    """Whether whoever opens the path reads something below one of the roots."""
+    return any(path.resolve().is_relative_to(root) for root in roots)
 
 
 def check_changeable(overrides: Sequence[str], path: Path) -> None:

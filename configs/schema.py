@@ -106,6 +106,13 @@ class DataFiles(Section):
     format: Literal["auto", "jsonl", "csv", "parquet"] = "auto"
     """File format; `auto` goes by the file's ending."""
 
+    @field_validator("path", "train", "validation", "test")
+    @classmethod
+    def _stars_stay_in_one_folder(cls, name: str | None) -> str | None:
+        if name is not None and "**" in name:
+            raise ValueError(f"a `*` stands for any part of one name, `**` for nothing, got {name}")
+        return name
+
     @model_validator(mode="after")
     def _one_file_or_three(self) -> Self:
         own = [self.train, self.validation, self.test]

@@ -11,7 +11,7 @@ from tasks.tracking.stage_ledger import StageRecord
 
 @flow(name="baseline", flow_run_name="baseline {run.recipe.name}")
 def baseline(run: RecipeRun, checked: StageRecord, base: str) -> StageRecord:
-    """Try prompts and the classical option; outputs `options` (to score on test), `tried`, `template`."""
+    """Try prompts and the classical option; outputs `options` (to score on test), `tried`, `templates`."""
     snapshot = checked.outputs["snapshot"]
     return run_stage(
         run,

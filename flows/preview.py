@@ -48,8 +48,9 @@ def preview(
     from tasks.tracking.shown_text import printable
 
     data = with_files_here(recipe.data, settings)
-    found = to_records(load_rows(data, project_root), data)
-    rows = {record.record_id: number for number, record in enumerate(found, start=1)}
+    loaded = load_rows(data, project_root)
+    found = to_records(loaded, data)
+    places = {record.record_id: place for record, place in zip(found, loaded.places, strict=True)}
     if record_ids:
         chosen = records_named(record_ids, found)
     else:
@@ -60,7 +61,7 @@ def preview(
     for shown in rendered_previews(chosen, recipe.template, tokenizer, recipe.template.max_tokens):
         cut = ", cut to fit" if shown.truncated else ""
         tokens = f"{shown.prompt_tokens} prompt tokens, {shown.trained_tokens} trained{cut}"
-        console.rule(f"{shown.record_id} (row {rows[shown.record_id]:,}): {tokens}")
+        console.rule(f"{shown.record_id} ({places[shown.record_id]}): {tokens}")
         pieces = (_marked(printable(span.text)) if span.trained else printable(span.text) for span in shown.spans)
         console.print(Text.assemble(*pieces))
     console.print("\n⟦…⟧ is trained, the rest is only read.", style="dim")

@@ -15,6 +15,7 @@ from tasks.data.snapshots import read_snapshot
 from tasks.inference.answers import option_from_json
 from tasks.inference.options import Option
 from tasks.models.tasks import worker_for
+from tasks.registry.predicting import refuse_unknown_columns
 from tasks.storage.shared_directories import at_hand
 from tasks.tracking.recipe_run import RecipeRun, tracker_at
 
@@ -64,6 +65,7 @@ def ask_option(
 
     Raises:
         RecipeError: the run has no such option.
+        RegistryError: the option takes no such column.
         BurnishError: it is older than this command, or its template needs columns that are not given.
     """
     text = tracker_at(settings).read_text(run_id, OPTIONS_FILE)
@@ -76,6 +78,8 @@ def ask_option(
     option = option_from_json(values["options"][name])
     at_hand(settings, "snapshots", values["snapshot"])
     snapshot = read_snapshot(settings.snapshots, values["snapshot"])
+    takes = [] if option.kind == "classical" else sorted(snapshot.records[0].metadata)
+    refuse_unknown_columns(columns, takes, what=f"option {name}")
     if option.kind == "classical":
         return _ask_classical(snapshot, option, texts, seed=values["seed"])
     return _ask_prompt(settings, snapshot, option, texts, {**values, "columns": dict(columns)})

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 from configs.schema import Baseline, Template
 from tasks.inference.options import Option, ShotStrategy
@@ -74,6 +75,19 @@ def shortlist(options: Sequence[Option], scores: Mapping[str, float]) -> list[Op
     return sorted(best, key=lambda option: (-scores[option.name], option.shots))
 
 
+def templates_to_train_with(own: Template, prompts: Sequence[Option], scores: Mapping[str, float]) -> dict[str, Any]:
+    """Return what `training.template` may name, as JSON: the recipe's wording, and that of the best prompt.
+
+    Args:
+        own: the recipe's.
+        prompts: those that were scored; a chain's wordings are none to train on.
+        scores: mean score on validation by option name.
+    """
+    single = [option for option in prompts if option.first is None]
+    winner = choose_best(single, scores).template if single else None
+    return {name: wording.model_dump(mode="json") for name, wording in (("recipe", own), ("winner", winner or own))}
+
+
 def _kind(option: Option) -> tuple[str, bool]:
     return option.shot_strategy, option.first is not None
 
@@ -97,8 +111,11 @@ def registry_template(option: Option) -> str | list[dict[str, str]]:
 
 def wordings(baseline: Baseline, template: Template) -> dict[str, Template]:
     """Return the templates that are tried, by name."""
-    others = {name: other for name, other in baseline.templates.items() if other != template}
-    return {RECIPE_TEMPLATE: template, **others}
+    found = {RECIPE_TEMPLATE: template}
+    for name, other in baseline.templates.items():
+        if other not in found.values():
+            found[name] = other
+    return found
 
 
 def _examples(baseline: Baseline, labels: Sequence[str] | None) -> Iterator[tuple[int, ShotStrategy, int]]:

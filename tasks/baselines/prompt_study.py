@@ -65,11 +65,9 @@ def study_prompts(
             study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
             for interrupted in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 study.tell(interrupted.number, state=TrialState.FAIL)
-            scores = {
-                trial.user_attrs[_PROMPT]: float(trial.value)
-                for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            }
-            while len(scores) < min(trials, len(prompts)):
+            done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))[:trials]
+            scores = {trial.user_attrs[_PROMPT]: float(trial.value) for trial in done}
+            while len(scores) < min(trials, len(by_axes)):
                 trial, option = _draw(study, by_axes, scores, seed=seed)
                 scores[option.name] = score(option)
                 log.info("  %d of %d: %s %.3f", len(scores), trials, option.name, scores[option.name])
@@ -97,14 +95,16 @@ def _draw(
 ) -> tuple[optuna.Trial, Option]:
     """Begin a trial of a prompt that was not scored yet."""
     untried = [axes for axes, option in by_axes.items() if option.name not in scores]
-    if not scores:
+    if not scores and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         study.enqueue_trial(dict(untried[0]))
+        reach("prompts:enqueued")
     study.sampler = _sampler(int(digest_of(["prompts", seed, len(scores)])[:8], 16))
     trial = study.ask()
     drawn = _suggest(trial, by_axes)
     if drawn not in untried:  # TPE comes back to what is good
         study.tell(trial, state=TrialState.FAIL)
         study.enqueue_trial(dict(_nearest(drawn, untried)))
+        reach("prompts:enqueued")
         trial = study.ask()
         drawn = _suggest(trial, by_axes)
     reach("prompts:drawn")

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
 
-from tasks.baselines.prompt_options import prompt_options, registry_template, shortlist, wordings
+from tasks.baselines.prompt_options import (
+    prompt_options,
+    registry_template,
+    shortlist,
+    templates_to_train_with,
+    wordings,
+)
 from tasks.inference.answers import option_as_json, option_key
 from tasks.inference.options import Option
 from tasks.inference.tasks import answer_with_model
 from tasks.metrics.metric_identity import metric_identity
+from tasks.models.hardware import libraries_of
 from tasks.models.tasks import precision_of
 from tasks.storage.shared_directories import at_hand, share
 from tasks.tracking.identity import stage_identity
@@ -40,7 +48,8 @@ def baseline_identity(run: RecipeRun, snapshot: str, base: str, without: Sequenc
         "seed": recipe.seed,
         "precision": precision_of(run),
     }
-    return stage_identity("baseline", inputs, rooms=["tasks.baselines", "tasks.inference"], libraries=_LIBRARIES)
+    libraries = (*_LIBRARIES, *libraries_of(precision_of(run)))
+    return stage_identity("baseline", inputs, rooms=["tasks.baselines", "tasks.inference"], libraries=libraries)
 
 
 @task(name="choose cheaper options")
@@ -67,7 +76,7 @@ def choose_cheaper_options(run: RecipeRun, snapshot: str, base: str) -> dict[str
     return {
         "options": [option_as_json(option) for option in chosen],
         "tried": tried,
-        "templates": templates_to_train_with(run, best_prompts),
+        "templates": templates_to_train_with(recipe.template, prompts, scores),
     }
 
 
@@ -168,13 +177,6 @@ def answer_classically(run: RecipeRun, snapshot: str, option: Option) -> dict[st
     return dict(record.outputs)
 
 
-def templates_to_train_with(run: RecipeRun, prompts: Sequence[Option]) -> dict[str, Any]:
-    """What `training.template` may name: the recipe's wording, and that of the best prompt; they stand best first."""
-    own = run.recipe.template
-    best = next((prompt.template for prompt in prompts if prompt.first is None), None)
-    return {name: wording.model_dump(mode="json") for name, wording in (("recipe", own), ("winner", best or own))}
-
-
 def _registered(run: RecipeRun, option: Option, scores: Mapping[str, float]) -> RegistryPrompt:
     from tasks.tracking.mlflow_prompts import RegistryPrompt
 
@@ -189,11 +191,21 @@ def _registered(run: RecipeRun, option: Option, scores: Mapping[str, float]) -> 
             "burnish.shots": str(option.shots),
             "burnish.shot_strategy": option.shot_strategy,
             "burnish.shot_order": str(option.shot_order),
-            "burnish.first_step": option.first.prompt if option.first else "",
+            **_first_step_tags(option),
             f"burnish.validation_{metric}": f"{scores[option.name]:.4f}",
             "burnish.run": run.run_id,
         },
     )
+
+
+def _first_step_tags(option: Option) -> dict[str, str]:
+    if option.first is None:
+        return {}
+    step = {
+        **option.first.model_dump(mode="json", exclude_defaults=True),
+        "max_new_tokens": option.first_max_new_tokens,
+    }
+    return {"burnish.first_step": json.dumps(step, ensure_ascii=False)}
 
 
 def _log_option(run: RecipeRun, snapshot: str, option: Option, value: float) -> None:

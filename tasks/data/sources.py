@@ -29,6 +29,8 @@ class LoadedRows:
     """Every column that some row of each file has, in order of appearance."""
     splits: tuple[SplitName, ...] | None
     """The split of each row where the user brought three files."""
+    places: tuple[str, ...] = ()
+    """Where each row stands, for people: `row 17`, of several files with its name."""
 
 
 def load_rows(data: Data, project_root: Path) -> LoadedRows:
@@ -40,7 +42,7 @@ def load_rows(data: Data, project_root: Path) -> LoadedRows:
     """
     if isinstance(data.source, EntryPointSource):
         rows = _entry_point_rows(data.source)
-        return LoadedRows(rows=tuple(rows), columns=_columns([rows]), splits=None)
+        return LoadedRows(tuple(rows), _columns([rows]), splits=None, places=_places_of([("", rows)]))
     files = _files(data.source, project_root)
     parts = []
     for _, key, path in files:
@@ -48,7 +50,10 @@ def load_rows(data: Data, project_root: Path) -> LoadedRows:
         parts.append(read_rows(path, file_format(path, data.source.format, key=key), key=key))
     splits = tuple(split for (split, _, _), part in zip(files, parts, strict=True) for _ in part if split)
     rows = [row for part in parts for row in part]
-    return LoadedRows(rows=tuple(rows), columns=_columns(parts), splits=splits or None)
+    names = [f"{path.name}, " if len(files) > 1 else "" for _, _, path in files]
+    return LoadedRows(
+        tuple(rows), _columns(parts), splits=splits or None, places=_places_of(zip(names, parts, strict=True))
+    )
 
 
 def source_digest(data: Data, project_root: Path, *, digest_file: Callable[[Path], str] = file_digest) -> str:
@@ -120,6 +125,10 @@ def _places(name: str, project_root: Path, *, key: str) -> list[Path]:
             f"{key}: there is no file {(project_root / name).absolute()}; paths are read from the project root"
         )
     return found
+
+
+def _places_of(parts: Iterable[tuple[str, Sequence[Mapping[str, Any]]]]) -> tuple[str, ...]:
+    return tuple(f"{name}row {number:,}" for name, rows in parts for number in range(1, len(rows) + 1))
 
 
 def _columns(parts: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 from prefect import task
 
 from configs.errors import DataError
+from configs.schema import HubSource
 from tasks.storage.shared_directories import at_hand, share
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.recipe_run import RecipeRun
@@ -45,7 +46,7 @@ def prepare_snapshot(run: RecipeRun) -> dict[str, Any]:
     Raises:
         DataError: the source is damaged, or changed while it was read.
     """
-    from tasks.data.hub_source import with_files_here
+    from tasks.data.hub_source import dataset_key, with_files_here
     from tasks.data.mapping import to_records
     from tasks.data.snapshots import read_snapshot, write_snapshot
     from tasks.data.sources import load_rows, source_digest
@@ -65,6 +66,7 @@ def prepare_snapshot(run: RecipeRun) -> dict[str, Any]:
         "counts": snapshot.counts,
         "labels": snapshot.labels,
         "source": source,
+        "dataset": dataset_key(run.recipe.data.source) if isinstance(run.recipe.data.source, HubSource) else None,
         "calls_tools": any(record.answer is not None for record in records),
     }
 

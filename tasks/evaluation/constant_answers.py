@@ -9,6 +9,8 @@ from tasks.metrics.task_metrics import normalise
 
 _MOST = 0.9
 """Share of equal answers from which an option is called out."""
+_FEWEST = 20
+"""Answers below which nothing is said: a few may well be equal."""
 _MARGIN = 0.2
 """By so much it must be above the share of the most common right answer: labels may be as uneven as that."""
 
@@ -18,9 +20,11 @@ def constant_answer_warning(name: str, outputs: Sequence[str], references: Seque
 
     Args:
         name: of the option.
-        outputs: what it said, by record; at least one.
+        outputs: what it said, by record.
         references: what was wanted.
     """
+    if len(outputs) < _FEWEST:
+        return None
     said, wanted = _commonest_share(outputs), _commonest_share(references)
     if said < max(_MOST, wanted + _MARGIN):
         return None

@@ -13,6 +13,7 @@ from configs.schema import Template
 from tasks.inference.answers import option_as_json, option_key
 from tasks.inference.options import Option
 from tasks.metrics.metric_identity import metric_identity
+from tasks.models.hardware import libraries_of
 from tasks.models.tasks import precision_of
 from tasks.storage.shared_directories import at_hand
 from tasks.tracking.identity import stage_identity
@@ -95,7 +96,7 @@ def evaluate_identity(
         "precision": precision_of(run),
     }
     rooms = ["tasks.evaluation", "tasks.inference", "tasks.baselines"]
-    libraries = ["numpy", "scipy", "scikit-learn", "torch", "transformers", "peft"]
+    libraries = ["numpy", "scipy", "scikit-learn", "torch", "transformers", "peft", *libraries_of(precision_of(run))]
     return stage_identity("evaluate", inputs, rooms=rooms, libraries=libraries)
 
 

@@ -52,14 +52,29 @@ class Answerer:
         *,
         token_budget: int,
         shared_prefix: SharedPrefix | None = None,
+        sampler: Sampler | None = None,
         on_batch: Callable[[int], None] | None = None,
     ) -> list[Answer]:
-        """Answer requests in batches of at most `token_budget` tokens; see `generate` for the other arguments."""
-        requests = self._after_first_step(requests, token_budget=token_budget)
+        """Answer requests in batches of at most `token_budget` tokens; see `generate` for the other arguments.
+
+        A `sampler` draws what is generated, in both steps of a chain.
+        """
+        requests = self._after_first_step(requests, token_budget=token_budget, sampler=sampler)
         prompts = self.prompts(requests)
-        outputs = (self._scored if self._scores_labels else self._generated)(
-            prompts, requests[0].record, token_budget=token_budget, shared_prefix=shared_prefix, on_batch=on_batch
-        )
+        record = requests[0].record
+        if self._scores_labels:
+            outputs = self._scored(
+                prompts, record, token_budget=token_budget, shared_prefix=shared_prefix, on_batch=on_batch
+            )
+        else:
+            outputs = self._generated(
+                prompts,
+                record,
+                token_budget=token_budget,
+                shared_prefix=shared_prefix,
+                choose=sampler,
+                on_batch=on_batch,
+            )
         return [
             Answer(
                 request.record.record_id,
@@ -74,10 +89,8 @@ class Answerer:
         self, requests: Sequence[Request], *, samples: int, sampler: Sampler, token_budget: int
     ) -> list[tuple[str, ...]]:
         """Return `samples` answers to each request, drawn by `sampler`; only of an option that generates."""
-        requests = self._after_first_step(requests, token_budget=token_budget)
-        prompts = [prompt for prompt in self.prompts(requests) for _ in range(samples)]
-        drawn = self._generated(prompts, requests[0].record, token_budget=token_budget, choose=sampler)
-        texts = [text for text, _ in drawn]
+        repeated = [request for request in requests for _ in range(samples)]
+        texts = [answer.output for answer in self.answer(repeated, token_budget=token_budget, sampler=sampler)]
         return [tuple(texts[start : start + samples]) for start in range(0, len(texts), samples)]
 
     def prompts(self, requests: Sequence[Request]) -> list[list[int]]:
@@ -90,11 +103,13 @@ class Answerer:
             return None
         return share_prefix(self._loaded.model, self.prompts(requests))
 
-    def _after_first_step(self, requests: Sequence[Request], *, token_budget: int) -> Sequence[Request]:
+    def _after_first_step(
+        self, requests: Sequence[Request], *, token_budget: int, sampler: Sampler | None
+    ) -> Sequence[Request]:
         """Return the requests with what the first step of a chain said; of another prompt as they are."""
         if self._first is None:
             return requests
-        said = self._first.answer(requests, token_budget=token_budget)
+        said = self._first.answer(requests, token_budget=token_budget, sampler=sampler and sampler.other())
         return [_after(request, answer) for request, answer in zip(requests, said, strict=True)]
 
     def _generated(
@@ -103,9 +118,9 @@ class Answerer:
         record: Record,
         *,
         token_budget: int,
-        shared_prefix: SharedPrefix | None = None,
-        choose: Choose | None = None,
-        on_batch: Callable[[int], None] | None = None,
+        shared_prefix: SharedPrefix | None,
+        choose: Choose | None,
+        on_batch: Callable[[int], None] | None,
     ) -> list[tuple[str, int]]:
         token_ids = generate(
             self._loaded.model,

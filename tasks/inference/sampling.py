@@ -20,6 +20,10 @@ class Sampler:
         """
         self._temperature, self._seed = temperature, seed
 
+    def other(self) -> Sampler:
+        """One whose draws have nothing to do with those of this one, for the first step of a chain."""
+        return Sampler(temperature=self._temperature, seed=self._seed + 1)
+
     def __call__(self, numbers: Sequence[int], places: Sequence[int], logits: torch.Tensor) -> list[int]:
         """Draw the next token of each prompt by adding Gumbel noise to its logits (Gumbel 1954; Maddison et al. 2014).
 

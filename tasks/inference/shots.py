@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -58,9 +59,17 @@ def choose_shots(
 
 
 def _in_order(shots: list[Record], order: int, *, seed: int) -> list[Record]:
-    if order < 2:
-        return shots[::-1] if order else shots
-    return [shots[place] for place in np.random.default_rng([seed, order]).permutation(len(shots))]
+    return [shots[place] for place in _places(len(shots), order, seed=seed)]
+
+
+def _places(count: int, order: int, *, seed: int) -> tuple[int, ...]:
+    """The order of that number: each is another one, as long as there are any."""
+    orders = list(dict.fromkeys((tuple(range(count)), tuple(range(count))[::-1])))
+    generator = np.random.default_rng([seed, count])
+    while len(orders) <= order < math.factorial(count):
+        drawn = tuple(generator.permutation(count).tolist())
+        orders += [drawn] if drawn not in orders else []
+    return orders[order % len(orders)]
 
 
 def _random(count: int, records: Sequence[Record], *, seed: int) -> list[Record]:

@@ -13,6 +13,7 @@ from prefect import task
 from tasks.data.records import SplitName
 from tasks.inference.answers import option_as_json, option_key
 from tasks.inference.options import Conditions, Option
+from tasks.models.hardware import libraries_of
 from tasks.models.tasks import open_worker, precision_of
 from tasks.storage.shared_directories import at_hand, share
 from tasks.tracking.identity import stage_identity
@@ -59,7 +60,8 @@ def answer_with_model(
                 "latency_records": _latency_records(run, split), "precision": conditions.precision,
                 "consistency": _consistency(run, option, split),
             }  # fmt: skip
-            identity = stage_identity("answers", inputs, rooms=["tasks.inference"], libraries=_LIBRARIES)
+            libraries = (*_LIBRARIES, *libraries_of(conditions.precision))
+            identity = stage_identity("answers", inputs, rooms=["tasks.inference"], libraries=libraries)
             name = f"answers/{split}/{option_key(option)[:16]}"
             record = run_stage(
                 run, name,

@@ -195,9 +195,10 @@ def _fetch(source: HubBase, staging: Path) -> None:
     """Fetch into a folder that outlives a kill, so that no file is fetched twice; then move the files to `staging`."""
     folder = staging.parent / "hub" / digest_of([source.id, source.revision])[:16]
     log.info("  fetching %s at %s from the hub; large models take minutes", source.id, source.revision)
-    commit = fetch_files(Repository("model", source.id, source.revision, "base"), MODEL_FILES.pattern, folder)
+    repository = Repository("model", source.id, source.revision, "base")
+    commit = fetch_files(repository, {"base.id": MODEL_FILES.pattern}, folder)
     log.info("  fetched %s at commit %s", source.id, commit)
-    for path in sorted(folder.iterdir()):
+    for path in sorted((folder / commit).iterdir()):
         if MODEL_FILES.fullmatch(path.name):
             path.rename(staging / path.name)
     shutil.rmtree(folder)

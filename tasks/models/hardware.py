@@ -49,13 +49,18 @@ def choose_precision(requested: Literal["auto", Precision], hardware: Hardware) 
     return "bf16" if capable else "fp32"
 
 
+def libraries_of(precision: str) -> tuple[str, ...]:
+    """Return the libraries that a precision needs besides torch and transformers; their versions change results."""
+    return ("bitsandbytes",) if precision == "nf4" else ()
+
+
 def require_libraries_of(precision: Precision) -> None:
     """Check that a base can be held in this precision here.
 
     Raises:
         BaseModelError: bitsandbytes is missing.
     """
-    if precision == "nf4" and importlib.util.find_spec("bitsandbytes") is None:
+    if any(importlib.util.find_spec(library) is None for library in libraries_of(precision)):
         raise BaseModelError(
             "training.precision is nf4, which needs bitsandbytes, and that is not installed; install the extra `gpu` "
             "(pip install 'burnish[gpu]'), or choose auto, bf16 or fp32"

@@ -62,7 +62,9 @@ def load_base(directory: Path, *, precision: Precision, device: str) -> LoadedBa
             f"the weights in {directory} don't fit its config.json: {len(wrong)} tensors are missing or of another "
             f"shape, the first is {wrong[0]}; import a complete model"
         )
-    if precision != "nf4":
+    if precision == "nf4":
+        keep_weights_as_they_are(model)
+    else:
         model = model.to(device)
     model = model.eval().requires_grad_(False)
     return LoadedBase(model, load_tokenizer(directory), device, precision, digest)
@@ -83,6 +85,16 @@ def four_bits(device: str) -> dict[str, Any]:
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
     return {"quantization_config": quantisation, "device_map": {"": device}}
+
+
+def keep_weights_as_they_are(model: torch.nn.Module) -> None:
+    """Keep bitsandbytes from repacking the weights of a model in evaluation mode, on a CPU with AVX512-BF16.
+
+    Packed weights have no gradients, and our bases are in evaluation mode while an adapter on them is trained.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
 @contextmanager

@@ -56,6 +56,9 @@ class AdapterModel(PythonModel):  # type: ignore[misc]
         )
         adapted = PeftModel.from_pretrained(loaded, str(adapter)).to(device).eval()
         self._model = adapted.get_base_model()
+        for module in self._model.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False  # other kernels than the trainer's, with other rounding
         self._model.get_output_embeddings().register_forward_pre_hook(_copied)
         self._spec = spec
         self._writer = _PromptWriter(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,14 +48,20 @@ def predict(settings: Settings, reference: str, texts: Sequence[str], *, columns
         raise RegistryError(f"version {version.version} of {version.name} can't be loaded: {reason}") from error
     asked = "messages" if "messages" in known else "prompt"
     takes = [name for name in known if name not in (asked, "tools")]
-    if unknown := [name for name in columns if name not in takes]:
-        raise RegistryError(
-            f"version {version.version} of {version.name} takes no column {', '.join(unknown)}; "
-            f"it takes {', '.join(takes) or 'none'}"
-        )
+    refuse_unknown_columns(columns, takes, what=f"version {version.version} of {version.name}")
     rows = [{asked: json.dumps([{"role": "user", "content": text}]) if asked == "messages" else text, **columns}
             for text in texts]  # fmt: skip
     return [str(answer) for answer in model.predict(pd.DataFrame(rows))]
+
+
+def refuse_unknown_columns(given: Iterable[str], takes: Sequence[str], *, what: str) -> None:
+    """Refuse metadata that nobody would read.
+
+    Raises:
+        RegistryError: names the columns, and those that `what` takes.
+    """
+    if unknown := [name for name in given if name not in takes]:
+        raise RegistryError(f"{what} takes no column {', '.join(unknown)}; it takes {', '.join(takes) or 'none'}")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from configs.errors import LeaseHeld
 from configs.settings import Settings
+from tasks.data.hub_source import FETCHING
 from tasks.storage.durable import MANIFEST
 from tasks.storage.lease import home_alone
 from tasks.tracking.mlflow_runs import KIND
@@ -164,13 +165,17 @@ def _named_by(tracker: Tracker, experiment: str, run: Run) -> set[str]:
 
 
 def _stored(settings: Settings, *, needed: Collection[str], now: float) -> Iterator[Stored]:
-    folders = (settings.snapshots, settings.bases, settings.adapters, settings.answers, settings.references)
+    folders = (
+        settings.snapshots, settings.bases, settings.adapters, settings.answers, settings.references, settings.datasets
+    )  # fmt: skip
     for folder in folders:
         for path in _entries(folder):
             if _DIGEST.fullmatch(path.name):
                 yield _measured(path, needed=path.name in needed, now=now)
     for path in _entries(settings.checkpoints):  # <recipe>-<16 digits of the study>
         yield _measured(path, needed=path.name.rpartition("-")[0] in needed, now=now)
+    for path in _entries(settings.datasets / FETCHING):  # an attempt that nobody went on with
+        yield _measured(path, needed=False, now=now)
     for path in _entries(settings.quarantine):  # rows that a rule stopped or dropped: only people need them
         yield _measured(path, needed=False, now=now)
 

@@ -35,8 +35,9 @@ def templates_to_try(recipe: Recipe, known: Mapping[str, Any]) -> dict[str, Any]
 
 
 def worthwhile_search(search: Search, templates: Mapping[str, Any]) -> Search:
-    """Return the section without a choice of template where both wordings are the same."""
-    if len({digest_of(template) for template in templates.values()}) > 1 or "template" not in search.space:
+    """Return the section without a choice of template where both wordings are the same and nothing hangs on it."""
+    hangs_on_it = any("template" in values.when for values in search.space.values())
+    if hangs_on_it or len({digest_of(template) for template in templates.values()}) > 1:
         return search
     space = {field: values for field, values in search.space.items() if field != "template"}
     return search.model_copy(update={"space": space})

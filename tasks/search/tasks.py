@@ -15,6 +15,7 @@ from prefect import task
 from configs.schema import Template
 from tasks.inference.options import Decoding
 from tasks.metrics.metric_identity import metric_identity
+from tasks.models.hardware import libraries_of
 from tasks.models.tasks import open_worker, precision_of
 from tasks.search.budget import affordable_seconds
 from tasks.search.fresh_seed import choose_fresh_seed, seed_of_study
@@ -52,7 +53,8 @@ def search_identity(run: RecipeRun, snapshot: str, base: str, templates: dict[st
         "search": run.recipe.search.model_dump(mode="json", exclude={"slots", "warm_start"}),
         "affordable_seconds": _affordable_seconds(run),
     }
-    return stage_identity("search", inputs, rooms=["tasks.search", "tasks.training"], libraries=_LIBRARIES)
+    libraries = (*_LIBRARIES, *libraries_of(precision_of(run)))
+    return stage_identity("search", inputs, rooms=["tasks.search", "tasks.training"], libraries=libraries)
 
 
 @task(name="find the warm start")
@@ -184,7 +186,9 @@ def _study_inputs(run: RecipeRun, snapshot: str, base: str, templates: Mapping[s
         "max_new_tokens": evaluation.max_new_tokens,
         "seed": seed_of_study(run),
         "precision": precision_of(run),
-        "code": stage_identity("trial", {}, rooms=["tasks.training"], libraries=_LIBRARIES),
+        "code": stage_identity(
+            "trial", {}, rooms=["tasks.training"], libraries=(*_LIBRARIES, *libraries_of(precision_of(run)))
+        ),
     }
 
 

@@ -6,6 +6,8 @@ MLflow's own `mlflow server` does the same in two processes, of which the first 
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from configs.servers import LOOPBACK_NAMES, ServerSettings, server_settings_from
@@ -47,10 +49,20 @@ def _let_sqlite_writers_wait() -> None:
     Prefect begins to read and writes later, which SQLite refuses at once ("database is locked") when somebody wrote in
     between. The event at hand is tried three times more, at once, and then lost: a retrain would not start.
     """
-    from prefect.server.database.configurations import AioSqliteConfiguration
+    from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
 
-    begin = AioSqliteConfiguration.begin_transaction
-    AioSqliteConfiguration.begin_transaction = lambda self, session, with_for_update=True: begin(self, session, True)
+    @asynccontextmanager
+    async def begin_with_the_lock(_: object, session: Any, with_for_update: bool = False) -> AsyncIterator[Any]:
+        token = SQLITE_BEGIN_MODE.set("IMMEDIATE")
+        try:
+            async with session.begin() as transaction:
+                await session.connection()  # begins now
+                SQLITE_BEGIN_MODE.set("DEFERRED")  # a session that is opened inside would wait for this one
+                yield transaction
+        finally:
+            SQLITE_BEGIN_MODE.reset(token)
+
+    AioSqliteConfiguration.begin_transaction = begin_with_the_lock
 
 
 def _mlflow_app() -> Any:

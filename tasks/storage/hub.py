@@ -1,16 +1,17 @@
 """Files of a repository on a Hugging Face hub. A child process fetches them, the only one that may ask the network.
 
-The child is `python -m tasks.storage.hub REQUEST`, whose request is a `Repository` as JSON, with `names` and `folder`.
+The child is `python -m tasks.storage.hub REQUEST`, whose request is a `Repository` as JSON, with `wanted` and `folder`.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -36,22 +37,23 @@ class Repository:
     """Where the recipe names it: `base` or `data.source`."""
 
 
-def fetch_files(repository: Repository, names: str, folder: Path) -> str:
-    """Bring files of a repository, and nothing else of it, into a folder; return the commit.
+def fetch_files(repository: Repository, wanted: Mapping[str, str], folder: Path) -> str:
+    """Bring files of a repository, and nothing else of it, to `folder/<commit>`; return the commit.
 
     A file that an earlier attempt brought there whole is not fetched again. The hub is that of HF_ENDPOINT, the account
     that of HF_TOKEN.
 
     Args:
         repository: where they are.
-        names: regular expression of their whole names in the repository, folders included.
+        wanted: regular expressions of their whole names in the repository, folders included, by the key of the recipe
+            that asks for them; each must find a file.
         folder: where they go, under these names.
 
     Raises:
         HubError: no such repository, revision or file, terms not accepted, no network.
     """
     make_private_directory(folder)
-    request = json.dumps({**asdict(repository), "names": names, "folder": str(folder)})
+    request = json.dumps({**asdict(repository), "wanted": dict(wanted), "folder": str(folder)})
     with tempfile.TemporaryFile() as output:
         process = spawn(
             python_command("tasks.storage.hub", request),
@@ -77,11 +79,11 @@ def main(request_text: str) -> None:
         SystemExit: with one line for the user.
     """
     request = json.loads(request_text)
-    names, folder = re.compile(request.pop("names")), Path(request.pop("folder"))
-    sys.stdout.write(f"{_fetch(Repository(**request), names, folder)}\n")
+    wanted, folder = request.pop("wanted"), Path(request.pop("folder"))
+    sys.stdout.write(f"{_fetch(Repository(**request), wanted, folder)}\n")
 
 
-def _fetch(repository: Repository, names: re.Pattern[str], folder: Path) -> str:
+def _fetch(repository: Repository, wanted: Mapping[str, str], folder: Path) -> str:
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -90,8 +92,10 @@ def _fetch(repository: Repository, names: re.Pattern[str], folder: Path) -> str:
         ask = hub.model_info if repository.kind == "model" else hub.dataset_info
         about = ask(repository.id, revision=repository.revision)
         files = sorted(file.rfilename for file in about.siblings or ())
-        for name in _wanted(files, names, key=key):
-            hf_hub_download(repository.id, name, revision=about.sha, repo_type=repository.kind, local_dir=folder)
+        place = folder / str(about.sha)
+        for name in _names(files, wanted):
+            hf_hub_download(repository.id, name, revision=about.sha, repo_type=repository.kind, local_dir=place)
+        shutil.rmtree(place / ".cache", ignore_errors=True)  # the library's own notes
     except GatedRepoError as error:
         raise SystemExit("its terms must be accepted on its page first, and HF_TOKEN set to that account's") from error
     except RepositoryNotFoundError as error:
@@ -109,12 +113,16 @@ def _fetch(repository: Repository, names: re.Pattern[str], folder: Path) -> str:
     return str(about.sha)
 
 
-def _wanted(files: Sequence[str], names: re.Pattern[str], *, key: str) -> list[str]:
-    found = [name for name in files if names.fullmatch(name) and ".." not in name.split("/")]
-    if not found:
-        shown = ", ".join(files[:_SHOWN_FILES]) + (" …" if len(files) > _SHOWN_FILES else "")
-        raise SystemExit(f"it has none of the files that {key} names; it has {shown or 'no file'}")
-    return found
+def _names(files: Sequence[str], wanted: Mapping[str, str]) -> list[str]:
+    harmless = [name for name in files if ".." not in name.split("/")]
+    found: list[str] = []
+    for key, expression in wanted.items():
+        matching = [name for name in harmless if re.fullmatch(expression, name)]
+        if not matching:
+            shown = ", ".join(files[:_SHOWN_FILES]) + (" …" if len(files) > _SHOWN_FILES else "")
+            raise SystemExit(f"it has none of the files that {key} names; it has {shown or 'no file'}")
+        found += matching
+    return list(dict.fromkeys(found))
 
 
 if __name__ == "__main__":

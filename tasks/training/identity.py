@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from configs.schema import Template, Training
+from tasks.models.hardware import libraries_of
 from tasks.tracking.identity import stage_identity
 
 _LIBRARIES = ("torch", "transformers", "peft")
@@ -51,4 +52,6 @@ def training_key(
         "decoding": decoding,
         "max_new_tokens": max_new_tokens,
     }
-    return stage_identity("fine-tune", inputs, rooms=["tasks.training"], libraries=_LIBRARIES)
+    return stage_identity(
+        "fine-tune", inputs, rooms=["tasks.training"], libraries=(*_LIBRARIES, *libraries_of(precision))
+    )

@@ -91,12 +91,12 @@ def test_a_larger_budget_goes_on_with_the_same_study(tmp_path: Path) -> None:
     assert not set(asked) & set(first)
 
 
-@pytest.mark.parametrize("point", ["while scoring", "prompts:drawn", "prompts:told"])
+@pytest.mark.parametrize("point", ["while scoring", "prompts:enqueued", "prompts:drawn", "prompts:told"])
 def test_a_killed_study_goes_on_as_it_would_have(tmp_path: Path, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
     expected = study(tmp_path / "whole", trials=12)
-    left = 5
+    left = 1 if point == "prompts:enqueued" else 5
 
     def die(reached: str) -> None:
         nonlocal left
@@ -119,3 +119,23 @@ def test_a_killed_study_goes_on_as_it_would_have(tmp_path: Path, point: str, mon
 
 def test_a_budget_above_their_number_tries_every_prompt(tmp_path: Path) -> None:
     assert set(study(tmp_path, trials=1000)) == {option.name for option in PROMPTS}
+
+
+def test_a_smaller_budget_than_before_takes_the_first_ones(tmp_path: Path) -> None:
+    (tmp_path / "small").mkdir()
+    study(tmp_path, trials=12)
+
+    assert study(tmp_path, trials=6) == study(tmp_path / "small", trials=6)
+
+
+def test_equal_wordings_are_one(tmp_path: Path) -> None:
+    twice = Baseline(shots=(0,), templates={name: Template(prompt="same {{ prompt }}") for name in ("a", "b")})
+    prompts = prompt_options(twice, TEMPLATE, ("yes", "no"))
+
+    found = study_prompts(
+        prompts, wordings=wordings(twice, TEMPLATE), score=worth, trials=9, name="x/prompts-1",
+        url=f"sqlite:///{tmp_path / 'optuna.db'}", seed=1,
+    )  # fmt: skip
+
+    assert list(wordings(twice, TEMPLATE)) == ["recipe", "a"]
+    assert len(found) == len(prompts) == 4

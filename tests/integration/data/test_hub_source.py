@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,11 @@ def test_after_a_broken_connection_the_next_attempt_goes_on(hub: FakeHub, tmp_pa
         ({"id": "acme/nothing", "path": "x.csv"}, "no such dataset.*correct data.source.id"),
         ({"id": "acme/model", "path": "config.json"}, "no such dataset"),
         ({"revision": "v9", "path": "x.csv"}, "no revision v9; correct data.source.revision"),
-        ({"revision": COMMIT, "path": "x-*.csv"}, "none of the files that data.source names; it has data/deep/train-2"),
+        ({"revision": COMMIT, "path": "x-*.csv"}, "none of the files that data.source.path names; it has data/deep/tr"),
+        (
+            {"train": "data/train-*.jsonl", "validation": "test.csv", "test": "tets.csv"},
+            "none of the files that data.source.test names",
+        ),
     ],
 )
 def test_what_can_not_be_had_is_one_clear_error(
@@ -110,7 +115,40 @@ def test_what_can_not_be_had_is_one_clear_error(
     assert "Traceback" not in str(raised.value)
 
 
+def test_an_attempt_at_another_commit_leaves_no_file_behind(hub: FakeHub, tmp_path: Path) -> None:
+    hub.cut_after = 40_000
+    with pytest.raises(HubError):
+        read(SPLIT, tmp_path)
+    arriving = next((tmp_path / "home" / "datasets" / "fetching").iterdir())
+    old = arriving / ("0" * 40) / "data"
+    old.mkdir(parents=True)
+    (old / "train-9.jsonl").write_bytes(FILES["data/train-1.jsonl"])
+    hub.cut_after = None
+
+    assert len(read(SPLIT, tmp_path).rows) == 2003
+
+
+def test_one_typing_error_fetches_nothing(hub: FakeHub, tmp_path: Path) -> None:
+    with pytest.raises(HubError):
+        read(data(train="data/train-*.jsonl", validation="manifest.json", test="tets.csv"), tmp_path)
+
+    assert hub.asked == []
+
+
+def test_two_processes_fetch_once(hub: FakeHub, tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        both = list(pool.map(lambda _: read(SPLIT, tmp_path), range(2)))
+
+    assert both[0] == both[1]
+    assert sorted(hub.asked) == sorted(set(hub.asked))
+
+
 @pytest.mark.parametrize("name", ["../x.csv", "/etc/x.csv", "a/../../x.csv", "~/x.csv"])
 def test_a_name_that_leads_out_of_the_dataset_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="name a file in the dataset"):
         data(path=name)
+
+
+def test_stars_that_would_walk_through_folders_are_refused() -> None:
+    with pytest.raises(ValueError, match="stands for any part of one name"):
+        data(path="data/**/train.csv")

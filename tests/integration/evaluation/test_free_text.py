@@ -15,7 +15,7 @@ from tasks.data.records import Record, SplitName, Turn
 from tasks.data.snapshots import write_snapshot
 from tasks.evaluation.tasks import build_scorecards
 from tasks.inference.answers import write_answers
-from tasks.inference.options import Answers, Option
+from tasks.inference.options import Option
 from tasks.reporting.details import card_figures
 from tasks.tracking.mlflow_runs import Tracker
 from tasks.tracking.recipe_run import RecipeRun
@@ -33,7 +33,6 @@ def record(number: int, split: SplitName) -> Record:
     return Record(f"{split}{number}", split, f"{split}{number}", (Turn("user", asked),), completion, {})
 
 
-retrieved = retrieve_answers
 TRAIN = [record(number, "train") for number in range(40)]
 TEST = sorted((record(number, "test") for number in range(40, 100)), key=lambda each: each.record_id)
 
@@ -56,10 +55,13 @@ def run(tracker: Tracker, mlflow_home: Path, tmp_path: Path, monkeypatch: pytest
     return RecipeRun(recipe, tmp_path, experiment, parent)
 
 
-def evaluated(run: RecipeRun) -> dict[str, Any]:
+def evaluated(run: RecipeRun, *, samples: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Evaluate the option; `samples` are what it said by chance to the first record."""
     records = [*TRAIN, record(100, "validation"), *TEST]
     snapshot = write_snapshot(records, snapshots=run.settings.snapshots, source_digest="s" * 64)
-    answers = retrieved(TRAIN, TEST, settings=OPTION.classical_settings, latency_records=5)
+    answers = retrieve_answers(TRAIN, TEST, settings=OPTION.classical_settings, latency_records=5)
+    first, *others = answers.answers
+    answers = replace(answers, answers=(replace(first, samples=samples), *others))
     found = {OPTION.name: {"answers": write_answers(answers, run.settings.answers)}}
     study = StageRecord("search", "identity", {}, 1.0, 1.0, "run", False)
     result: dict[str, Any] = build_scorecards.fn(run, snapshot, [OPTION], found, study, None, 1)
@@ -82,17 +84,8 @@ def test_free_text_is_decided_by_the_recipe_s_metric_and_shown_with_its_companio
     }  # fmt: skip
 
 
-def test_answers_drawn_by_chance_are_compared_in_every_place(
-    run: RecipeRun, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def with_samples(*arguments: Any, **settings: Any) -> Answers:
-        answers = retrieve_answers(*arguments, **settings)
-        first, *others = answers.answers
-        return replace(answers, answers=(replace(first, samples=("left", "left", "right")), *others))
-
-    monkeypatch.setattr(f"{__name__}.retrieved", with_samples)
-
-    (card,) = evaluated(run)["scorecards"]
+def test_answers_drawn_by_chance_are_compared_in_every_place(run: RecipeRun, tracker: Tracker) -> None:
+    (card,) = evaluated(run, samples=("left", "left", "right"))["scorecards"]
 
     (scored,) = tracker.runs(run.experiment, tags={"burnish.kind": "scorecard"})
     assert card["figures"]["consistency"] == card["figures"]["consistency_words"] == pytest.approx(1 / 3)

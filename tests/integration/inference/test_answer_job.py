@@ -126,9 +126,10 @@ def test_without_latency_records_there_are_no_percentiles(
 def test_a_chain_answers_what_its_first_step_said(
     trained_home: TrainedHome, loaded: LoadedBase, tmp_path: Path, decoding: Any
 ) -> None:
-    first = Option("first", "prompt", TEMPLATE)
+    asked_first = Template(prompt="{{ prompt }}")
+    first = Option("first", "prompt", asked_first)
     then = Template(prompt="So {{ first_answer }} of {{ prompt }}:", completion=" {{ completion }}")
-    chain = Option("chain x", "prompt", then, decoding, first=TEMPLATE, first_max_new_tokens=3)
+    chain = Option("chain x", "prompt", then, decoding, first=asked_first, first_max_new_tokens=3)
 
     found = read_answers(tmp_path, run(trained_home, loaded, tmp_path, chain, latency_records=2)["answers"]).answers
 
@@ -145,7 +146,7 @@ def test_a_chain_answers_what_its_first_step_said(
             assert answer.output == expected.output
             assert answer.prompt_tokens == before.prompt_tokens + expected.prompt_tokens
             assert answer.output_tokens == before.output_tokens + expected.output_tokens
-    assert len({each.output for each in said}) > 1
+    assert all(each.output.strip() for each in said)
 
 
 def test_the_first_records_are_answered_again_by_chance_where_that_is_asked_for(

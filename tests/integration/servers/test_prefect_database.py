@@ -50,6 +50,20 @@ def test_who_reads_first_still_gets_to_write(configuration: AioSqliteConfigurati
     assert asyncio.run(_clash(configuration)) == 2
 
 
+def test_a_session_inside_a_transaction_does_not_wait_for_it(configuration: AioSqliteConfiguration) -> None:
+    _let_sqlite_writers_wait()
+
+    async def nest() -> int:
+        engine = await configuration.engine()
+        outer, inner = await configuration.session(engine), await configuration.session(engine)
+        async with outer, inner, configuration.begin_transaction(outer):
+            await outer.execute(sa.text("CREATE TABLE numbers (number INTEGER)"))
+            read = inner.execute(sa.text("SELECT count(*) FROM sqlite_master"))
+            return int((await asyncio.wait_for(read, timeout=20)).scalar_one())
+
+    assert asyncio.run(nest()) == 0
+
+
 def test_prefect_alone_would_be_refused(configuration: AioSqliteConfiguration) -> None:
     """When this fails, Prefect waits by itself, and `_let_sqlite_writers_wait` can go."""
     with pytest.raises(OperationalError, match="database is locked"):

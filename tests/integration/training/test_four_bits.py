@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from configs.schema import Training
-from tasks.models.loading import LoadedBase
+from tasks.models.loading import LoadedBase, load_base
 from tasks.training.adapters import adapter_weights, fresh_adapter, trainable_parameters, write_adapter
 from tasks.training.batches import Example
 from tasks.training.engine import FineTune, Plan
@@ -110,3 +110,15 @@ def test_a_fine_tune_on_it_learns(loaded_nf4: LoadedBase, make_plan: Callable[..
 
     losses = outcome.progress.curve
     assert losses[-1]["loss"] < 0.5 * losses[0]["loss"]
+
+
+def test_no_layer_is_repacked_by_a_look_between_two_steps(
+    base_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU with AVX512-BF16 bitsandbytes would, and packed weights have no gradient."""
+    monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: True)
+    model = load_base(base_directory, precision="nf4", device="cpu").model
+    layers = [module for module in model.modules() if isinstance(module, Linear4bit)]
+
+    assert layers
+    assert not any(layer.support_avx512bf16_for_cpu for layer in layers)

@@ -1,7 +1,13 @@
 import pytest
 
 from configs.schema import Baseline, Chain, Template
-from tasks.baselines.prompt_options import choose_best, prompt_options, registry_template, shortlist
+from tasks.baselines.prompt_options import (
+    choose_best,
+    prompt_options,
+    registry_template,
+    shortlist,
+    templates_to_train_with,
+)
 from tasks.inference.options import Option
 
 TEMPLATE = Template(prompt="{{ prompt }}: ")
@@ -146,3 +152,15 @@ def test_the_best_chain_goes_on_beside_the_best_zero_shot_prompt():
     best = shortlist(options, {"zero-shot": 0.5, "chain summary": 0.4})
 
     assert [option.name for option in best] == ["zero-shot", "chain summary"]
+
+
+def test_the_wording_to_train_on_is_that_of_the_best_prompt_of_one_step():
+    short = Template(prompt="{{ prompt }}")
+    baseline = Baseline(shots=(0,), decoding=("generate",), templates={"short": short}, chains={"summary": CHAIN})
+    options = prompt_options(baseline, TEMPLATE, LABELS)
+    scores = {"zero-shot": 0.1, "zero-shot, template short": 0.3, "chain summary": 0.9}
+
+    found = templates_to_train_with(TEMPLATE, options, scores)
+
+    assert found == {"recipe": TEMPLATE.model_dump(mode="json"), "winner": short.model_dump(mode="json")}
+    assert templates_to_train_with(TEMPLATE, [], {})["winner"] == TEMPLATE.model_dump(mode="json")

@@ -172,8 +172,9 @@ def test_one_name_may_stand_for_many_files_in_the_order_of_their_names(tmp_path:
     for name in ("[a]-2.jsonl", "[a]-1.jsonl", "a-3.jsonl", "[a]-1.csv"):
         (tmp_path / "parts" / name).write_text(f'{{"prompt": "{name}"}}\n')
 
-    before = source_digest(data, tmp_path)
-    assert [row["prompt"] for row in load_rows(data, tmp_path).rows] == ["[a]-1.jsonl", "[a]-2.jsonl"]
+    before, loaded = source_digest(data, tmp_path), load_rows(data, tmp_path)
+    assert [row["prompt"] for row in loaded.rows] == ["[a]-1.jsonl", "[a]-2.jsonl"]
+    assert loaded.places == ("[a]-1.jsonl, row 1", "[a]-2.jsonl, row 1")
 
     (tmp_path / "parts" / "[a]-9.jsonl").write_text('{"prompt": "new"}\n')
     assert source_digest(data, tmp_path) != before

@@ -16,7 +16,7 @@ WANTED = ["a", "b", "c", "d"] * 25
         (WANTED, WANTED, False),
         (["a"] * 100, ["a"] * 85 + ["b"] * 15, False),
         (["a"] * 100, ["a"] * 80 + ["b"] * 20, True),
-        (["yes"], ["yes"], False),
+        (["a"] * 10, ["a", "b"] * 5, False),
     ],
 )
 def test_an_option_that_says_one_thing_is_called_out(outputs: list[str], references: list[str], warned: bool) -> None:

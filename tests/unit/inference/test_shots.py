@@ -123,3 +123,9 @@ def test_nearest_works_on_prompts_without_text() -> None:
 
 def test_zero_shot_has_no_shots() -> None:
     assert choose_shots("none", 0, TRAIN, QUERIES, seed=1, labels=None) == [[], [], [], []]
+
+
+def test_no_order_comes_twice_as_long_as_there_are_others() -> None:
+    orders = [choose_shots("random", 3, TRAIN, QUERIES, seed=1, labels=LABELS, order=order)[0] for order in range(6)]
+
+    assert len({tuple(shot.record_id for shot in shots) for shots in orders}) == 6

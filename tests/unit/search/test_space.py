@@ -215,6 +215,13 @@ def test_the_wordings_to_train_on_are_those_that_the_recipe_names(
     assert templates_to_try(_recipe(**sections), TEMPLATES) == {name: TEMPLATES[name] for name in expected}
 
 
+def test_a_choice_that_other_fields_hang_on_stays() -> None:
+    rank = {"choices": [4, 8], "when": {"template": "winner"}}
+    search = _recipe(search={"space": {"template": {"choices": ["recipe", "winner"]}, "lora_rank": rank}}).search
+
+    assert worthwhile_search(search, {name: TEMPLATES["recipe"] for name in TEMPLATES}) == search
+
+
 def test_a_choice_between_equal_wordings_is_no_choice() -> None:
     space = {"template": {"choices": ["recipe", "winner"]}, "lora_rank": {"choices": [4, 8]}}
     search = _recipe(search={"space": space}).search
