@@ -111,8 +111,10 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         load_rows(recipe(path="nowhere.jsonl"), tmp_path)
 
 
-@pytest.mark.parametrize("path", ["https://example.com/x.csv", "hf://datasets/a/b.csv", "zip://x.csv::y.zip", "*.csv"])
-def test_a_path_is_never_an_address_or_a_pattern(tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["https://example.com/x.csv", "hf://datasets/a/b.csv", "zip://x.csv::y.zip", "[xy].csv", "?.csv"]
+)
+def test_a_path_is_never_an_address_and_no_sign_but_the_star_is_one_of_a_pattern(tmp_path: Path, path: str) -> None:
     (tmp_path / "y.csv").write_text("p,c\na,b\n")
 
     with pytest.raises(DataError, match="there is no file"):

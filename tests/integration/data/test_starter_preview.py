@@ -26,8 +26,8 @@ def test_a_starter_recipe_can_be_previewed(tmp_path: Path) -> None:
     console = Console(record=True, width=200, quiet=False)
 
     check(recipe, tmp_path)
-    preview(recipe, settings_from({"BURNISH_HOME": str(tmp_path / "home")}, project_root=tmp_path), tmp_path, count=1,
-            console=console)  # fmt: skip
+    settings = settings_from({"BURNISH_HOME": str(tmp_path / "home")}, project_root=tmp_path)
+    preview(recipe, settings, tmp_path, count=1, record_ids=(), console=console)
 
     assert recipe.data.columns.prompt == 'term: # "a"\n'
     assert "⟦chapter" in console.export_text()

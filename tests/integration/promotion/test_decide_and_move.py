@@ -23,7 +23,7 @@ def stages(tracker: Tracker, mlflow_home: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("BURNISH_HOME", str(mlflow_home))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for announce in ("announce_moves", "announce_rejection"):  # need a Prefect server
-        monkeypatch.setattr(f"tasks.promotion.tasks.{announce}", lambda *args, **keywords: None)
+        monkeypatch.setattr(f"tasks.promotion.announcements.{announce}", lambda *args, **keywords: None)
     monkeypatch.setattr("tasks.promotion.tasks.check_lease", lambda name: None)
     return make_stages(tracker, NAME, root=tmp_path)
 

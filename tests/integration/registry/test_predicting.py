@@ -33,7 +33,9 @@ def package(tracker: Tracker, trained_home: TrainedHome) -> AdapterPackage:
 
 
 @pytest.fixture
-def settings(tracker: Tracker, mlflow_home: Path) -> Settings:
+def settings(tracker: Tracker, mlflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setattr("mlflow.tracking._model_registry.utils._registry_uri", None)  # of tests before, in this process
+    monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
     return Settings(home=mlflow_home, tracking_uri=tracker.tracking_uri, study_url="sqlite://", prefect_api_url=None)
 
 

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from configs.errors import ServerError
-from tasks.search import optuna_database
+from tasks.storage import optuna_database
 from tasks.storage.optuna_database import database_errors, open_storage
 
 
