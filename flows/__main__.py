@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -20,7 +21,10 @@ from tasks.tracking.shown_text import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one sub-command and return the exit status: 0 done, 1 a check failed or a bug, 2 bad input, 130 stopped."""
+    """Run one sub-command and return the exit status.
+
+    0 done, 1 a check failed or a bug, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM.
+    """
     remember_interrupts()
     os.umask(0o077)  # the libraries write private data too
     parser = _parser()
@@ -49,6 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("burnish: stopped; the same command goes on from here", file=sys.stderr)
         return 130
+    except BaseException as error:
+        if not _is_termination(error):
+            raise
+        print("burnish: ended by SIGTERM; the same command goes on from here", file=sys.stderr)
+        return 128 + signal.SIGTERM
+
+
+def _is_termination(error: BaseException) -> bool:
+    """Whether Prefect, which takes SIGTERM while a flow runs, raised it for one."""
+    exceptions = sys.modules.get("prefect.exceptions")
+    return exceptions is not None and isinstance(error, exceptions.TerminationSignal)
 
 
 def _log_to_terminal(*, debug: bool) -> None:

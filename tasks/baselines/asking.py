@@ -61,7 +61,7 @@ def ask_option(
         run_id: the recipe's run that scored the option.
         name: of the option, as `burnish show` has it.
         texts: prompts; for a chat recipe each is one user turn.
-        columns: metadata of every text, for the template.
+        columns: metadata of every text, for the template; a classical option reads the text alone.
 
     Raises:
         RecipeError: the run has no such option.
@@ -78,8 +78,7 @@ def ask_option(
     option = option_from_json(values["options"][name])
     at_hand(settings, "snapshots", values["snapshot"])
     snapshot = read_snapshot(settings.snapshots, values["snapshot"])
-    takes = [] if option.kind == "classical" else sorted(snapshot.records[0].metadata)
-    refuse_unknown_columns(columns, takes, what=f"option {name}")
+    refuse_unknown_columns(columns, sorted(snapshot.records[0].metadata), what=f"option {name}")
     if option.kind == "classical":
         return _ask_classical(snapshot, option, texts, seed=values["seed"])
     return _ask_prompt(settings, snapshot, option, texts, {**values, "columns": dict(columns)})

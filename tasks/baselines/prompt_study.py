@@ -43,7 +43,7 @@ def study_prompts(
 ) -> dict[str, float]:
     """Score at most `trials` of the prompts; return the scores by name.
 
-    The first one is tried first; then TPE (Bergstra et al. 2011) draws the others, each once.
+    The first one of each kind is tried first; then TPE (Bergstra et al. 2011) draws the others, each once.
 
     Args:
         prompts: every prompt that the recipe allows.
@@ -74,6 +74,9 @@ def study_prompts(
                 trial.set_user_attr(_PROMPT, option.name)
                 study.tell(trial, scores[option.name])
                 reach("prompts:told")
+            left_out = [option.name for option in by_axes.values() if option.name not in scores]
+            if left_out:
+                log.info("  not tried within the budget: %d prompts, such as %s", len(left_out), left_out[-1])
         finally:
             storage.remove_session()
             storage.engine.dispose()
@@ -95,8 +98,10 @@ def _draw(
 ) -> tuple[optuna.Trial, Option]:
     """Begin a trial of a prompt that was not scored yet."""
     untried = [axes for axes, option in by_axes.items() if option.name not in scores]
-    if not scores and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        study.enqueue_trial(dict(untried[0]))
+    tried = {_kind(axes) for axes, option in by_axes.items() if option.name in scores}
+    new = next((axes for axes in untried if _kind(axes) not in tried), None)
+    if new is not None and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        study.enqueue_trial(dict(new))
         reach("prompts:enqueued")
     study.sampler = _sampler(int(digest_of(["prompts", seed, len(scores)])[:8], 16))
     trial = study.ask()
@@ -121,6 +126,11 @@ def _suggest(trial: optuna.Trial, by_axes: Mapping[Axes, Option]) -> Axes:
         drawn = (*drawn, (axis, trial.suggest_categorical(axis, every)))
         left = [axes for axes in left if axes[: len(drawn)] == drawn]
     return drawn
+
+
+def _kind(axes: Axes) -> str:
+    """Zero-shot, each way to pick examples, each chain."""
+    return str(axes[0][1]).rpartition("-")[0] if len(axes) > 2 and axes[0][1] != "none" else str(axes[0][1])
 
 
 def _nearest(drawn: Axes, untried: Sequence[Axes]) -> Axes:

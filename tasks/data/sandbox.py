@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from configs.errors import RecipeError
@@ -39,13 +40,16 @@ class Content(str):
         return self
 
 
-def check_source(source: str, variables: set[str], *, where: str) -> None:
+def check_source(
+    source: str, variables: set[str], *, where: str, called: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Check one template before any record is rendered.
 
     Args:
         source: The Jinja source.
         variables: Names that it may use.
         where: Dotted key for messages, such as `template.prompt`.
+        called: What names of the user's own are called here.
 
     Raises:
         RecipeError: a syntax error, something outside the sandbox, or an unknown variable.
@@ -63,9 +67,15 @@ def check_source(source: str, variables: set[str], *, where: str) -> None:
     }
     unknown = sorted(meta.find_undeclared_variables(tree) - variables - guarded)
     if unknown:
+        ours = called.get(unknown[0])
+        remedy = (
+            f"in a template the column {unknown[0]} is called {ours}"
+            if ours in variables
+            else "add a column to data.columns.metadata to use it"
+        )
         raise RecipeError(
             f"{where} uses {', '.join(map(repr, unknown))}, which is not there; allowed: "
-            f"{', '.join(sorted(variables))}; add a column to data.columns.metadata to use it"
+            f"{', '.join(sorted(variables))}; {remedy}"
         )
 
 

@@ -30,7 +30,7 @@ class LoadedRows:
     splits: tuple[SplitName, ...] | None
     """The split of each row where the user brought three files."""
     places: tuple[str, ...] = ()
-    """Where each row stands, for people: `row 17`, of several files with its name."""
+    """Where each row stands, for people: `record 17`, of several files with its name."""
 
 
 def load_rows(data: Data, project_root: Path) -> LoadedRows:
@@ -128,7 +128,7 @@ def _places(name: str, project_root: Path, *, key: str) -> list[Path]:
 
 
 def _places_of(parts: Iterable[tuple[str, Sequence[Mapping[str, Any]]]]) -> tuple[str, ...]:
-    return tuple(f"{name}row {number:,}" for name, rows in parts for number in range(1, len(rows) + 1))
+    return tuple(f"{name}record {number:,}" for name, rows in parts for number in range(1, len(rows) + 1))
 
 
 def _columns(parts: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[str, ...]:

@@ -34,8 +34,9 @@ def check_template(template: Template, columns: Columns, *, where: str = "templa
             check_chat_template(template.chat_template, where=f"{where}.chat_template")
         return
     variables = {"prompt", *columns.metadata}
-    check_source(template.prompt, variables, where=f"{where}.prompt")
-    check_source(template.completion, variables | {"completion"}, where=f"{where}.completion")
+    own = {columns.prompt: "prompt", columns.completion: "completion"}
+    check_source(template.prompt, variables, where=f"{where}.prompt", called=own)
+    check_source(template.completion, variables | {"completion"}, where=f"{where}.completion", called=own)
 
 
 def check_templates(recipe: Recipe) -> None:

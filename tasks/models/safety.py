@@ -38,12 +38,21 @@ def check_model_folder(path: Path) -> None:
     _check_tokenizer_fits(path, shapes)
 
 
+_FILL_IN = "FILL-IN"
+"""As `burnish init` writes it into a starter recipe."""
+
+
 def check_is_folder(path: Path) -> None:
     """Refuse a path that is no folder: all that can be said of a base model without reading it.
 
     Raises:
         BaseModelError: it is missing, or a file.
     """
+    if _FILL_IN in path.parts:
+        raise BaseModelError(
+            "base.path is not filled in yet: name the folder of a model, or set base: {kind: tiny} to see every stage "
+            "on your data first"
+        )
     if not path.is_dir():
         raise BaseModelError(f"the model folder {path} {'is a file' if path.exists() else 'does not exist'}; {_LAYOUT}")
 

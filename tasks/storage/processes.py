@@ -35,14 +35,17 @@ def spawn(
     pass_fds: Sequence[int] = (),
     cwd: str | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start `command` so that the kernel kills it when this process dies.
+    """Start `command` so that the kernel kills it when this process dies, in a process group of its own.
+
+    A signal to the group of this process (Ctrl-C, `timeout`) reaches this process alone, which then ends its children
+    in its own order: a Prefect server that went first would be waited for.
 
     The signal follows the *thread* that calls `spawn`: call it from a thread that lives as long as the child should.
     """
     return subprocess.Popen(
         bound_to_this_process(command),
         env=None if environment is None else dict(environment),
-        stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=tuple(pass_fds), cwd=cwd,
+        stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=tuple(pass_fds), cwd=cwd, process_group=0,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from configs.schema import Baseline, Template
+from configs.schema import Baseline, Chain, Template
 from tasks.baselines.prompt_options import prompt_options, wordings
 from tasks.baselines.prompt_study import prompt_axes, study_prompts
 from tasks.inference.options import Option
@@ -139,3 +139,16 @@ def test_equal_wordings_are_one(tmp_path: Path) -> None:
 
     assert list(wordings(twice, TEMPLATE)) == ["recipe", "a"]
     assert len(found) == len(prompts) == 4
+
+
+def test_one_prompt_of_each_kind_is_tried_before_the_study_draws(tmp_path: Path) -> None:
+    chain = Chain(first=Template(prompt="Sum up {{ prompt }}"), then=Template(prompt="{{ first_answer }}:"))
+    baseline = BASELINE.model_copy(update={"chains": {"summary": chain}})
+    asked: list[str] = []
+
+    study_prompts(
+        prompt_options(baseline, TEMPLATE, None), wordings=WORDINGS, name="x/prompts-1", trials=5, seed=1,
+        score=lambda option: asked.append(option.name) or 0.0, url=f"sqlite:///{tmp_path / 'optuna.db'}",
+    )  # fmt: skip
+
+    assert asked[:4] == ["zero-shot", "random-2", "nearest-2", "chain summary"]

@@ -174,7 +174,7 @@ def test_one_name_may_stand_for_many_files_in_the_order_of_their_names(tmp_path:
 
     before, loaded = source_digest(data, tmp_path), load_rows(data, tmp_path)
     assert [row["prompt"] for row in loaded.rows] == ["[a]-1.jsonl", "[a]-2.jsonl"]
-    assert loaded.places == ("[a]-1.jsonl, row 1", "[a]-2.jsonl, row 1")
+    assert loaded.places == ("[a]-1.jsonl, record 1", "[a]-2.jsonl, record 1")
 
     (tmp_path / "parts" / "[a]-9.jsonl").write_text('{"prompt": "new"}\n')
     assert source_digest(data, tmp_path) != before

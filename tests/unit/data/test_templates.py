@@ -125,6 +125,17 @@ def test_a_template_that_was_never_checked_is_refused_when_it_renders(key: str) 
         rendered_prompt(HOSTILE[key][0])
 
 
+def test_a_column_of_the_user_s_own_name_is_told_what_it_is_called() -> None:
+    columns = Columns(prompt="message", completion="team")
+
+    with pytest.raises(RecipeError, match="in a template the column message is called prompt"):
+        check_template(Template(prompt="{{ message }}"), columns)
+    with pytest.raises(RecipeError, match="the column team is called completion"):
+        check_template(Template(completion="{{ team }}"), columns)
+    with pytest.raises(RecipeError, match=r"add a column to data\.columns\.metadata"):
+        check_template(Template(prompt="{{ team }}"), columns)
+
+
 def test_the_completion_template_is_checked_under_its_own_key() -> None:
     template = Template(completion="{{ nothing }}")
 

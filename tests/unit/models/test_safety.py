@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from configs.errors import BaseModelError
-from tasks.models.safety import check_model_folder
+from tasks.models.safety import check_is_folder, check_model_folder
 
 WriteSafetensors = Callable[[Path, dict[str, tuple[int, ...]]], None]
 
@@ -27,6 +27,11 @@ def test_a_complete_folder_passes(model_folder: Path) -> None:
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BaseModelError, match="does not exist"):
         check_model_folder(tmp_path / "nothing")
+
+
+def test_a_base_that_is_not_filled_in_yet_is_told_with_a_way_to_begin() -> None:
+    with pytest.raises(BaseModelError, match=r"not filled in yet.*\{kind: tiny\}"):
+        check_is_folder(Path("FILL-IN/path/of/a/base-model"))
 
 
 def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:

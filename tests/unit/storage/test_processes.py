@@ -38,6 +38,14 @@ def test_a_child_dies_when_its_parent_is_killed() -> None:
     assert gone(child)
 
 
+def test_a_signal_to_the_group_of_the_parent_leaves_its_children_to_the_parent() -> None:
+    child = spawn([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        assert os.getpgid(child.pid) == child.pid != os.getpgid(0)
+    finally:
+        stop(child, grace_seconds=0.1)
+
+
 def test_stop_ends_a_child_that_ignores_the_polite_signal() -> None:
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('x', flush=True); time.sleep(60)"
     child = spawn([sys.executable, "-c", code], stdout=subprocess.PIPE)
