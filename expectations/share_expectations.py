@@ -57,10 +57,11 @@ class ValueNotRespelled(ColumnMapMetricProvider):  # type: ignore[misc]
     @column_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(cls, column: pd.Series[Any], times: int, **_: Any) -> pd.Series[bool]:
         counts = {str(value): int(count) for value, count in column.value_counts().items()}
+        common = {value: count for value, count in counts.items() if count >= times}
         odd = {
             value
             for value, count in counts.items()
-            if any(other >= times * count and is_respelling(value, common) for common, other in counts.items())
+            if any(other >= times * count and is_respelling(value, much) for much, other in common.items())
         }
         return ~column.isin(odd)
 

@@ -98,8 +98,8 @@ def _draw(
 ) -> tuple[optuna.Trial, Option]:
     """Begin a trial of a prompt that was not scored yet."""
     untried = [axes for axes, option in by_axes.items() if option.name not in scores]
-    tried = {_kind(axes) for axes, option in by_axes.items() if option.name in scores}
-    new = next((axes for axes in untried if _kind(axes) not in tried), None)
+    tried = {_kind(option) for option in by_axes.values() if option.name in scores}
+    new = next((axes for axes in untried if _kind(by_axes[axes]) not in tried), None)
     if new is not None and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         study.enqueue_trial(dict(new))
         reach("prompts:enqueued")
@@ -128,9 +128,9 @@ def _suggest(trial: optuna.Trial, by_axes: Mapping[Axes, Option]) -> Axes:
     return drawn
 
 
-def _kind(axes: Axes) -> str:
+def _kind(option: Option) -> tuple[object, ...]:
     """Zero-shot, each way to pick examples, each chain."""
-    return str(axes[0][1]).rpartition("-")[0] if len(axes) > 2 and axes[0][1] != "none" else str(axes[0][1])
+    return option.shot_strategy, option.template if option.first else None, option.first
 
 
 def _nearest(drawn: Axes, untried: Sequence[Axes]) -> Axes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from tasks.storage.durable import (
     write_json,
 )
 from tasks.storage.hub import Repository, fetch_files
-from tasks.storage.processes import spawn, stop
+from tasks.storage.processes import run_to_end
 
 log = logging.getLogger("burnish")
 
@@ -215,23 +214,10 @@ def _copy(source: Path, target: Path) -> None:
 
 def _build_in_child(request: dict[str, Any], *, what: str) -> None:
     """Run the import process, so that torch and the weights never enter this one."""
-    with tempfile.TemporaryFile() as output:
-        process = spawn(
-            python_command("tasks.models.import_process", json.dumps(request)),
-            environment=child_environment(_IMPORT_THREADS),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            exit_code = process.wait()
-        finally:
-            stop(process, grace_seconds=1)
-        output.seek(0)
-        lines = output.read().decode(errors="replace").strip().splitlines() or ["no output"]
-        if exit_code:
-            raise BaseModelError(
-                f"{what} failed with exit status {exit_code}: {lines[-1]}; check free memory and disk space"
-            )
+    command = python_command("tasks.models.import_process", json.dumps(request))
+    exit_code, said = run_to_end(command, environment=child_environment(_IMPORT_THREADS))
+    if exit_code:
+        raise BaseModelError(f"{what} failed with exit status {exit_code}: {said}; check free memory and disk space")
 
 
 def _adopt(staging: Path, bases: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from tasks.models.hardware import detect_hardware, threads_per_slot
 from tasks.promotion.parity_process import NO_TOKEN
 from tasks.storage.child_process import child_environment
 from tasks.storage.durable import make_private_directory
-from tasks.storage.processes import spawn, stop
+from tasks.storage.processes import run_to_end
 
 if TYPE_CHECKING:
     from tasks.tracking.mlflow_runs import Tracker
@@ -197,17 +196,9 @@ def _environment(tracking_uri: str) -> dict[str, str]:
 
 def _run(folder: Path, tracking_uri: str) -> None:
     command = [sys.executable, "-I", _SCRIPT.name, str(folder / "job.json")]
-    with (folder / "output.txt").open("wb") as output:
-        process = spawn(
-            command, environment=_environment(tracking_uri), stdout=output, stderr=subprocess.STDOUT, cwd=str(folder)
-        )  # fmt: skip
-        try:
-            exit_code = process.wait()
-        finally:
-            stop(process, grace_seconds=1)
+    exit_code, said = run_to_end(command, environment=_environment(tracking_uri), cwd=str(folder))
     if exit_code:
-        lines = (folder / "output.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise RegistryError(
-            f"the parity check's process ended with status {exit_code} ({lines[-1] if lines else 'no output'}); "
+            f"the parity check's process ended with status {exit_code} ({said}); "
             "status -9 means too little memory: free some and run the same command again"
         )

@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Literal
 from configs.errors import HubError
 from tasks.storage.child_process import child_environment, python_command
 from tasks.storage.durable import make_private_directory
-from tasks.storage.processes import spawn, stop
+from tasks.storage.processes import run_to_end
 
 _SHOWN_FILES = 8
 
@@ -54,22 +52,11 @@ def fetch_files(repository: Repository, wanted: Mapping[str, str], folder: Path)
     """
     make_private_directory(folder)
     request = json.dumps({**asdict(repository), "wanted": dict(wanted), "folder": str(folder)})
-    with tempfile.TemporaryFile() as output:
-        process = spawn(
-            python_command("tasks.storage.hub", request),
-            environment={**child_environment(1), "HF_HUB_OFFLINE": "0"},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            failed = process.wait()
-        finally:
-            stop(process, grace_seconds=1)
-        output.seek(0)
-        lines = output.read().decode(errors="replace").strip().splitlines() or ["no output"]
-    if failed:
-        raise HubError(f"fetching {repository.id} from the hub failed with exit status {failed}: {lines[-1]}")
-    return lines[-1]
+    command = python_command("tasks.storage.hub", request)
+    exit_code, said = run_to_end(command, environment={**child_environment(1), "HF_HUB_OFFLINE": "0"})
+    if exit_code:
+        raise HubError(f"fetching {repository.id} from the hub failed with exit status {exit_code}: {said}")
+    return said
 
 
 def main(request_text: str) -> None:

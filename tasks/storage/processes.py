@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -47,6 +48,21 @@ def spawn(
         env=None if environment is None else dict(environment),
         stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=tuple(pass_fds), cwd=cwd, process_group=0,
     )  # fmt: skip
+
+
+def run_to_end(
+    command: Sequence[str], *, environment: Mapping[str, str] | None = None, cwd: str | None = None
+) -> tuple[int, str]:
+    """Run a child as `spawn` does and wait for it; return its exit status and the last line that it wrote."""
+    with tempfile.TemporaryFile() as output:
+        process = spawn(command, environment=environment, stdout=output, stderr=subprocess.STDOUT, cwd=cwd)
+        try:
+            exit_code = process.wait()
+        finally:
+            stop(process, grace_seconds=1)
+        output.seek(0)
+        written = output.read().decode(errors="replace").strip()
+    return exit_code, written.rpartition("\n")[2] or "no output"
 
 
 def bound_to_this_process(command: Sequence[str]) -> list[str]:

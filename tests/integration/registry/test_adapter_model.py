@@ -137,6 +137,15 @@ def test_it_answers_as_the_trainer_does_whatever_the_way_to_tune(
     assert answers != trainer_outputs(trained, trained.package(precision=precision))
 
 
+def test_it_quantises_a_base_as_the_trainer_does() -> None:
+    from tasks.models.loading import four_bits
+    from tasks.registry.adapter_model import _four_bits
+
+    ours, theirs = four_bits("cpu"), _four_bits("cpu")
+    assert ours["quantization_config"].to_dict() == theirs["quantization_config"].to_dict()
+    assert ours["device_map"] == theirs["device_map"]
+
+
 def test_answers_do_not_depend_on_the_batch(trained_home: TrainedHome, tmp_path: Path) -> None:
     with loaded_model(trained_home.package(), tmp_path) as model:
         answers = [model.predict(rows(RECORDS), params={"batch_size": size}) for size in (1, 3, 16)]
