@@ -20,6 +20,7 @@ from io import RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from configs.environment import collect_garbage_seldom
 from tasks.models.messages import receive, send
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _LONGEST_REASON = 2000
 
 def main(requests_descriptor: int, replies_descriptor: int) -> None:
     """Load the base, then run jobs until the parent closes its end of the pipe."""
+    collect_garbage_seldom()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what ends
     for descriptor in (requests_descriptor, replies_descriptor):
         os.set_inheritable(descriptor, False)
