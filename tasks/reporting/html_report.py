@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.reporting.next_steps import next_commands, next_step
-from tasks.reporting.plots import curves_plot, history_plot, options_plot
+from tasks.reporting.plots import curves_plot, gains_plot, history_plot, options_plot
+from tasks.reporting.risk import risk
 from tasks.reporting.search_plots import SEARCH_HEADINGS, search_plots
 from tasks.reporting.summary import RunSummary
 from tasks.tracking.shown_text import printable
@@ -24,8 +25,9 @@ def render_report(summary: RunSummary) -> str:
     """The whole report as HTML; every value is escaped, and the page's own policy forbids scripts and requests."""
     from markupsafe import Markup
 
-    trials = summary.details.get("trials", [])
+    trials, comparisons = summary.details.get("trials", []), summary.details.get("comparisons", [])
     plots = {
+        "gains": Markup(gains_plot(comparisons, summary.details.get("min_gain", 0.0))) if comparisons else "",
         "options": Markup(options_plot(summary.options)) if summary.options else "",
         "curves": Markup(curves_plot(trials)) if trials else "",
         "history": Markup(history_plot(trials)) if trials else "",
@@ -38,6 +40,7 @@ def render_report(summary: RunSummary) -> str:
         plots=plots,
         search_headings=SEARCH_HEADINGS,
         title=VERDICTS.get(str(summary.verdict.get("kind")), "no verdict yet"),
+        risk=risk(summary),
         next_step=next_step(summary),
         next_command=next_commands(summary)[0],
         failed=[rule for rule in rules if rule["failed"]],

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = {"classical": "#7a6a4f", "prompt": "#4a7a8c", "candidate": "#b4491f", "champion": "#3f7d4f"}
+_SURELY_BETTER, _SURELY_NOT, _CANNOT_TELL = "#2f7040", "#a83a1f", "#9a6a00"  # as the verdicts in report.html.j2
 _WIDTH_INCHES = 7.2
 
 
@@ -28,6 +29,25 @@ def options_plot(options: Sequence[OptionRow]) -> str:
     axes.set_yticks(range(len(rows)), [short_label(row.name) for row in rows])
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlabel(rows[0].metric if rows else "metric")
+    axes.grid(axis="x", alpha=0.3)
+    return as_svg(figure)
+
+
+def gains_plot(comparisons: Sequence[Mapping[str, Any]], min_gain: float) -> str:
+    """What the candidate gains over each other option, in points with its interval; dashed: the gain that is wanted."""
+    rows = sorted(comparisons, key=lambda row: float(row["low"]), reverse=True)
+    figure, axes = new_figure(height=0.8 + 0.36 * len(rows))
+    axes.axvline(0, color="#888888", linewidth=0.8)
+    axes.axvline(100 * min_gain, color="#555555", linewidth=1, linestyle="--")
+    for position, row in enumerate(rows):
+        low, seen, high = (100 * row[key] for key in ("low", "difference", "high"))
+        better, worse = low > 100 * min_gain, high <= 100 * min_gain
+        colour = _SURELY_BETTER if better else _SURELY_NOT if worse else _CANNOT_TELL
+        axes.plot([low, high], [position, position], color=colour, linewidth=2, solid_capstyle="round")
+        axes.plot(seen, position, "o", color=colour)
+    axes.set_yticks(range(len(rows)), [f"over {short_label(row['option'])}" for row in rows])
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_xlabel("gain of the fine-tune in points")
     axes.grid(axis="x", alpha=0.3)
     return as_svg(figure)
 

@@ -174,6 +174,7 @@ def _details(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]]) -> dict[s
         **details,
         "importance": asdict(importance),
         "ended": study.get("ended", ""),
+        "min_gain": run.recipe.promotion.min_gain,
         "assumptions": assumptions(run.recipe.economics),
     }
 

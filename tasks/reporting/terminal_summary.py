@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.reporting.next_steps import next_commands, next_step
+from tasks.reporting.risk import risk
 from tasks.reporting.summary import OptionRow, RunSummary
 from tasks.tracking.shown_text import printable, shortened
 
@@ -45,6 +46,7 @@ def _facts(summary: RunSummary) -> Table:
     table.add_column(overflow="fold")
     facts = {
         "Verdict": str(summary.verdict.get("sentence", "none yet")),
+        "Risk": risk(summary),
         "Next step": next_step(summary),
         "Beware": " ".join(summary.warnings),
         "Looks worse": str(summary.decision.get("looks_worse", "")),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 PLOTS = [
+    "What the fine-tune gains over each option",
     "Options on the same 36 test records of 12 groups",
     "Training curves",
     "Search history",

@@ -12,6 +12,8 @@ from tasks.reporting.details import assumptions, cost_note, seed_note, trial_row
 from tasks.reporting.html_report import render_report
 from tasks.reporting.markdown import summary_as_markdown
 from tasks.reporting.next_steps import next_commands, next_step
+from tasks.reporting.plots import gains_plot
+from tasks.reporting.risk import risk
 from tasks.reporting.summary import OptionRow, RunSummary, StageRow, summary_from_json
 from tasks.reporting.terminal_summary import print_summary, render_summary
 from tasks.tracking.shown_text import escaped, printable
@@ -28,7 +30,11 @@ def summary(name: str = "classical", aliases: tuple[str, ...] = ()) -> RunSummar
             OptionRow(name, "classical", "exact_match", 0.5, 0.4, 0.6, 100),
             OptionRow("candidate", "candidate", "exact_match", 0.7, 0.6, 0.8, 100),
         ),
-        verdict={"kind": "pays", "sentence": f"Fine-tuning pays {name}.", "rule": "a rule"},
+        verdict={
+            "kind": "pays", "sentence": f"Fine-tuning pays {name}.", "rule": "a rule", "best_cheaper": name,
+            "gain": {"difference": 0.2, "low": 0.1, "high": 0.3, "confidence": 0.95},
+            "net_value_low": 100.0, "net_value_high": 300.0,
+        },
         decision={"promote": True, "alias": "champion", "reasons": [f"gain: {name}"], "look": 1},
         model={"name": "icd10", "version": "3", "aliases": list(aliases)},
         cost={"currency": "EUR", "training": 0.1, "per_1000_requests": 0.2, "break_even_requests_per_month": 1000},
@@ -109,8 +115,8 @@ def test_a_refused_fine_tune_is_not_offered_as_the_thing_to_use() -> None:
 
 
 def test_the_recommended_cheaper_option_is_asked_by_a_command() -> None:
-    verdict = {"kind": "does_not_pay", "sentence": "s", "best_cheaper": "nearest-8", "recommended": "nearest-8"}
-    refused = replace(summary(), verdict=verdict, decision={"promote": False, "reasons": []}, recipe="my recipe")
+    found = {"kind": "does_not_pay", "sentence": "s", "best_cheaper": "nearest-8", "recommended": "nearest-8"}
+    refused = replace(summary(), verdict=found, decision={"promote": False, "reasons": []}, recipe="my recipe")
 
     assert next_commands(refused)[0] == "burnish predict --recipe 'my recipe' \"your text\"   # nearest-8"
     assert "`burnish predict --recipe 'my recipe' \"your text\"` answers with it" in next_step(refused)
@@ -119,7 +125,52 @@ def test_the_recommended_cheaper_option_is_asked_by_a_command() -> None:
 def test_the_report_starts_with_the_verdict() -> None:
     html = render_report(summary())
 
-    assert html.index("Fine-tuning pays") < html.index("Decision") < html.index("<svg")
+    places = [html.index(text) for text in ("Fine-tuning pays", "Risk.", "Next step.", "<svg", "Decision")]
+    assert places == sorted(places)
+
+
+def verdict(kind: str, low: float, high: float) -> dict[str, object]:
+    gain = {"difference": (low + high) / 2, "low": low, "high": high, "confidence": 0.95}
+    money = {"net_value_low": 1000 * low, "net_value": 500 * (low + high), "net_value_high": 1000 * high}
+    return {"kind": kind, "sentence": "s", "rule": "r", "best_cheaper": "classical", "gain": gain, **money}
+
+
+def test_the_risk_of_a_yes_is_one_end_of_one_interval() -> None:
+    text = risk(replace(summary(), verdict=verdict("pays", 0.1, 0.3)))
+
+    assert "no better than classical" in text
+    assert "at most 2.5%" in text
+    assert "as little as +10.0 points, worth 100 EUR" in text
+
+
+def test_the_risk_of_a_no_adds_up_over_the_cheaper_options() -> None:
+    shown = replace(summary(), verdict=verdict("does_not_pay", -0.3, -0.1))
+    another = replace(shown.options[0], name="few-shot", kind="prompt")
+
+    assert "at most 2.5%" in risk(shown)
+    assert "at most 5%" in risk(replace(shown, options=(*shown.options, another)))
+
+
+def test_the_risk_of_a_guess_goes_both_ways() -> None:
+    text = risk(replace(summary(), verdict=verdict("cannot_tell", -0.1, 0.3)))
+
+    assert "by -10.0 points to +30.0 points against classical, worth -100 EUR to 300 EUR" in text
+
+
+def test_where_nothing_was_compared_there_is_no_risk_to_tell() -> None:
+    alone = replace(summary(), verdict={**verdict("cannot_tell", 0, 0), "gain": None})
+
+    assert risk(alone) == ""
+    assert "Risk." not in render_report(alone)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "colour"), [(0.03, 0.3, "#2f7040"), (0.01, 0.3, "#9a6a00"), (-0.3, 0.02, "#a83a1f")]
+)
+def test_a_gain_is_coloured_by_what_is_sure_of_it(low: float, high: float, colour: str) -> None:
+    row = {"option": "classical", "low": low, "difference": (low + high) / 2, "high": high}
+
+    assert colour in gains_plot([row], min_gain=0.02)
 
 
 def test_nothing_out_of_the_data_is_markup_in_markdown() -> None:

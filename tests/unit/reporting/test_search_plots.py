@@ -68,7 +68,7 @@ def test_every_plot_of_a_search_is_still_svg_without_scripts_under_a_heading_tha
     html = render_report(shown)
 
     assert all(heading.replace("'", "&#39;") in html for _, heading in SEARCH_HEADINGS)
-    assert len(re.findall("<svg", html)) == 3 + len(SEARCH_HEADINGS)
+    assert len(re.findall("<svg", html)) == 4 + len(SEARCH_HEADINGS)
     assert "<script" not in html
 
 
