@@ -17,8 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.tracking.prefect_server import prefect_server
-from tests.e2e.installation import PROJECT, Installation
+from tests.e2e.installation import PROJECT, Installation, one_prefect_server
 
 STAGES = ("prepare", "validate", "baseline", "search", "evaluate", "register", "promote")
 Edit = Callable[[Path], None]
@@ -127,7 +126,7 @@ def one_byte(installation: Installation, scratch: Path) -> list[str]:
 def main() -> int:
     """Run the table; returns the exit status."""
     failures = 0
-    with tempfile.TemporaryDirectory() as name, prefect_server(Path(name), None) as url:
+    with tempfile.TemporaryDirectory() as name, one_prefect_server(Path(name)) as url:
         scratch = Path(name)
         finished = Installation(scratch / "finished", {"PREFECT_API_URL": url})
         redone(finished)

@@ -18,8 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.tracking.prefect_server import prefect_server
-from tests.e2e.installation import Installation
+from tests.e2e.installation import Installation, one_prefect_server
 from tests.e2e.test_kill import assert_no_process_is_left, assert_nothing_runs, essence
 
 FINETUNE = ("finetune", "--recipe", "configs/smoke.yaml")
@@ -71,7 +70,7 @@ def main() -> int:
     parser.add_argument("--moments", type=int, default=20, help="fresh runs killed at a random moment (default 20)")
     parser.add_argument("--no-succession", action="store_true", help="leave out the run killed at every write")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, prefect_server(Path(name), None) as url:
+    with tempfile.TemporaryDirectory() as name, one_prefect_server(Path(name)) as url:
         scratch = Path(name)
         points, expected, seconds = durable_writes(scratch, url)
         print(f"{len(points)} durable writes in a run of {seconds:.0f} s\n\n| killed at | outcome |\n|---|---|")

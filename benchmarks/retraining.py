@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.kills import killed_in_succession
-from tasks.tracking.prefect_server import prefect_server
-from tests.e2e.installation import Installation
+from tests.e2e.installation import Installation, one_prefect_server
 from tests.e2e.servers import wait_for
 from tests.e2e.test_events import Place, events, place_with_servers
 from tests.e2e.test_kill import essence
@@ -64,7 +63,7 @@ def main() -> int:
     parser.add_argument("--no-kills", action="store_true", help="leave out the retrain killed at every durable write")
     parser.add_argument("--no-events", action="store_true", help="leave out what needs `burnish up`")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, prefect_server(Path(name), None) as url:
+    with tempfile.TemporaryDirectory() as name, one_prefect_server(Path(name)) as url:
         scratch = Path(name)
         finished = Installation(scratch / "finished", {"PREFECT_API_URL": url})
         if (done := finished.smoke()).returncode:

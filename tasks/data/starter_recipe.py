@@ -20,6 +20,10 @@ _COMPLETIONS = (
     "class",
     "summary",
     "chapter",
+    "intent",
+    "topic",
+    "sentiment",
+    "reply",
 )
 _MESSAGES = ("messages", "conversation", "conversations", "chat", "dialog", "turns")
 _GROUPS = (
@@ -172,25 +176,38 @@ def _as_list(value: Any) -> list[Any] | None:
 
 
 def _prompt_and_completion(rows: Sequence[Row], texts: Sequence[str]) -> tuple[Guess, Guess]:
-    completion = _named(texts, _COMPLETIONS)
-    prompt = _named([name for name in texts if name != completion.value], _PROMPTS)
-    if prompt.value is None:
-        left = [name for name in texts if name != completion.value]
+    completion = _named(texts, _COMPLETIONS) or _named_in_part(texts, _COMPLETIONS) or Guess(None, "")
+    left = [name for name in texts if name != completion.value]
+    prompt = _named(left, _PROMPTS)
+    if prompt is None:
         longest = max(left, key=lambda name: _mean_length(rows, name), default=None)
         prompt = Guess(longest, "the longest text of the columns left" if longest else "no text column was found")
     if completion.value is None:
-        left = [name for name in texts if name != prompt.value]
-        last = left[-1] if left else None
-        completion = Guess(last, "the last text column left" if last else "no second text column was found")
+        completion = _unnamed_completion(rows, [name for name in texts if name != prompt.value])
     return prompt, completion
 
 
-def _named(columns: Sequence[str], known: Sequence[str]) -> Guess:
-    for wanted in known:
-        for name in columns:
-            if name.strip().lower() == wanted:
-                return Guess(name, "its name says so")
-    return Guess(None, "")
+def _unnamed_completion(rows: Sequence[Row], left: Sequence[str]) -> Guess:
+    """Labels are likelier than notes, and what every row has likelier than what some lack."""
+    if not left:
+        return Guess(None, "no second text column was found")
+    whole = [name for name in left if all(_text(row, name).strip() for row in rows)] or list(left)
+    labels = [name for name in whole if _closed(rows, name).value is not None]
+    if not labels:
+        return Guess(whole[-1], "the last text column left; name another if it isn't the answer")
+    others = f" (so have {', '.join(labels[:-1])}: name the one that is the answer)" if labels[:-1] else ""
+    return Guess(labels[-1], f"it has a few values that repeat, as labels do{others}")
+
+
+def _named(columns: Sequence[str], known: Sequence[str]) -> Guess | None:
+    found = next((name for wanted in known for name in columns if name.strip().lower() == wanted), None)
+    return Guess(found, "its name says so") if found else None
+
+
+def _named_in_part(columns: Sequence[str], known: Sequence[str]) -> Guess | None:
+    words = {name: re.split(r"[^a-z0-9]+", name.lower()) for name in columns}
+    found = next((name for wanted in known for name in columns if wanted in words[name]), None)
+    return Guess(found, "a part of its name says so") if found else None
 
 
 def _closed(rows: Sequence[Row], completion: str | None) -> Guess:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.installation import Installation
+from tests.e2e.installation import Installation, one_prefect_server
 from tests.e2e.servers import Servers, running_servers
 
 
 @pytest.fixture(scope="session")
 def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One running Prefect server for all end-to-end tests: 1.5 s a run instead of 10."""
-    from configs.environment import set_private_switches
-    from tasks.tracking.prefect_server import prefect_server
-
-    home = tmp_path_factory.mktemp("prefect")
-    set_private_switches()
-    os.environ["PREFECT_HOME"] = str(home / "prefect")
-    with prefect_server(home, None) as url:
+    """One running Prefect server for all end-to-end tests."""
+    with one_prefect_server(tmp_path_factory.mktemp("prefect")) as url:
         yield url
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,32 @@ def test_columns_are_guessed_by_name_and_content() -> None:
     assert recipe.data.group_by is None
     assert recipe.evaluation.metric == "exact_match"
     assert guess_recipe(TERMS).group_candidates == ("code",)
+
+
+@pytest.mark.parametrize(
+    ("columns", "chosen"),
+    [
+        (lambda n: {"team": "ab"[n % 2], "remark": f"remark {n}"}, "team"),
+        (lambda n: {"team": "ab"[n % 2], "remark": "seen" if n % 3 else ""}, "team"),
+        (lambda n: {"colour": "xy"[n % 2], "team": "ab"[n % 2]}, "team"),
+        (lambda n: {"ticket_category": "xy"[n % 2], "team": "ab"[n % 2]}, "ticket_category"),
+        (lambda n: {"remark": f"remark {n}", "note": "" if n % 3 else f"note {n}"}, "remark"),
+    ],
+    ids=["labels before text", "whole before half empty", "the last of several", "part of the name", "no labels"],
+)
+def test_the_column_of_the_answers_is_found_without_its_usual_name(
+    columns: Callable[[int], dict[str, str]], chosen: str
+) -> None:
+    found = guess_recipe([{"text": f"words {number}", **columns(number)} for number in range(40)])
+
+    assert found.completion.value == chosen
+    assert found.prompt.value == "text"
+
+
+def test_several_columns_of_labels_are_all_named() -> None:
+    rows = [{"text": f"words {number}", "colour": "xy"[number % 2], "team": "ab"[number % 2]} for number in range(40)]
+
+    assert "so have colour: name the one that is the answer" in guess_recipe(rows).completion.reason
 
 
 def test_long_answers_are_free_text() -> None:
