@@ -214,6 +214,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _build_in_child(request: dict[str, Any], *, what: str) -> None:
     """Run the import process, so that torch and the weights never enter this one."""
+    log.info("  %s", what)
     command = python_command("tasks.models.import_process", json.dumps(request))
     exit_code, said = run_to_end(command, environment=child_environment(_IMPORT_THREADS))
     if exit_code:

@@ -108,7 +108,10 @@ def history_lines(settings: Settings, name: str) -> list[str]:
     require_model(tracker, name)
     moves = alias_history(tracker, name)
     announce_moves(tracker, name)
-    return [move.sentence() for move in moves] or [f"no alias of {name} was moved yet"]
+    return [move.sentence() for move in moves] or [
+        f"no alias of {name} was moved yet: a version that clears its gates gets one, or by hand "
+        f"`burnish promote {name}/VERSION --reason 'why'`"
+    ]
 
 
 def _require(reason: str) -> None:

@@ -84,7 +84,7 @@ class TrialRuns:
         elif time.monotonic() - self._last_line.get(request.name, 0.0) > _LOG_EVERY_SECONDS:
             self._last_line[request.name] = time.monotonic()
             log.info(
-                "  %s step %d/%d: loss %.3f, %.1f records/s, %.0f s left",
+                "  %s step %d/%d: loss %.3f nats a token, %.1f records/s, %.0f s left",
                 request.name, report["step"], report["steps"], report["loss"],
                 report["records_per_second"], report["seconds_left"],
             )  # fmt: skip
