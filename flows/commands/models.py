@@ -36,6 +36,13 @@ def add_model_commands(commands: Any) -> None:
     show = add_command(commands, "show", _show, "show the latest run of a recipe (default: of any)")
     show.add_argument("name", metavar="RECIPE", nargs="?", help="a recipe's name")
     show.add_argument("--json", action="store_true", help="for programs")
+    compare = add_command(commands, "compare", _compare, "compare two finished runs on the test records they share")
+    compare.add_argument(
+        "first",
+        metavar="RUN",
+        help="a recipe (its newest run) or a run's id; RUN:OPTION names another option",
+    )
+    compare.add_argument("second", metavar="OTHER", nargs="?", help="likewise (default: the finished run before)")
 
 
 def _promote(options: argparse.Namespace) -> int:
@@ -112,4 +119,13 @@ def _show(options: argparse.Namespace) -> int:
         print(json.dumps(summary.as_json(), indent=1, ensure_ascii=False))
     else:
         print_summary(summary, Console())
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from tasks.reporting.comparing import comparison_lines
+
+    _, settings = existing(options)
+    for line in comparison_lines(settings, options.first, options.second):
+        print(printable(line))
     return 0

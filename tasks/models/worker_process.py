@@ -60,6 +60,9 @@ def _read_requests(descriptor: int, requests: queue.SimpleQueue[dict[str, Any]])
 
 
 def _load(base: dict[str, Any]) -> LoadedBase:
+    if base["precision"] != "nf4":
+        # peft imports it wherever it is installed, which takes 2 s; None says that it isn't
+        sys.modules["bitsandbytes"] = None  # type: ignore[assignment]
     import torch
 
     from tasks.models.loading import load_base

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,20 +23,29 @@ def latest_summary(settings: Settings, recipe_name: str | None) -> RunSummary:
         BurnishError: there is none.
     """
     tracker = tracker_at(settings)
+    for summary in finished_runs(tracker, recipe_name):
+        return _with_present_aliases(tracker, summary)
+    what = f"of recipe {recipe_name!r}" if recipe_name else "at all"
+    raise BurnishError(f"no finished run {what} in {settings.home}; run `burnish finetune --recipe FILE` first")
+
+
+def finished_runs(tracker: Tracker, named: str | None) -> Iterator[RunSummary]:
+    """Yield the summaries of the runs that reached their end, newest first.
+
+    `named` is a recipe, or the id of one run in MLflow; None: of every recipe.
+    """
     with tracker.explained("list experiments"):
         experiments = tracker.client.search_experiments()
     found = [
         run
-        for experiment in experiments
-        if recipe_name is None or experiment.name == recipe_name
+        for experiment in [each for each in experiments if each.name == named] or experiments
         for run in tracker.runs(experiment.experiment_id, tags={"burnish.kind": "recipe"})
+        if named in (None, experiment.name, run.info.run_id)
     ]
     for run in sorted(found, key=lambda run: run.info.start_time, reverse=True):
         text = tracker.read_text(run.info.run_id, SUMMARY_FILE)
         if text is not None:
-            return _with_present_aliases(tracker, summary_from_json(json.loads(text)))
-    what = f"of recipe {recipe_name!r}" if recipe_name else "at all"
-    raise BurnishError(f"no finished run {what} in {settings.home}; run `burnish finetune --recipe FILE` first")
+            yield summary_from_json(json.loads(text))
 
 
 def _with_present_aliases(tracker: Tracker, summary: RunSummary) -> RunSummary:

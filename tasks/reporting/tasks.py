@@ -14,6 +14,9 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from configs.requests import RecipeRequest
 from configs.roots import recipe_argument
 from tasks.baselines.asking import OPTIONS_FILE, options_text
+from tasks.data.snapshots import read_snapshot
+from tasks.evaluation.row_scores import SCORES_FILE, row_scores, row_scores_as_text
+from tasks.inference.answers import select_records
 from tasks.models.tasks import precision_of
 from tasks.reporting.details import assumptions, base_in_words, card_figures, report_details
 from tasks.reporting.html_report import render_report
@@ -62,6 +65,9 @@ def write_report(run: RecipeRun, base: str, stages: Sequence[StageRecord], reque
     tracker.log_text(run.run_id, json.dumps(summary.as_json(), indent=1, ensure_ascii=False), SUMMARY_FILE)
     asked = options_text(run, outputs["baseline"], snapshot=summary.snapshot, base=base, precision=precision_of(run))
     tracker.log_text(run.run_id, asked, OPTIONS_FILE)
+    scored = select_records(read_snapshot(run.settings.snapshots, summary.snapshot).split("test"), None)
+    scores = row_scores(outputs["evaluate"]["scorecards"], scored)
+    tracker.log_text(run.run_id, row_scores_as_text(scores), SCORES_FILE)
     study = str(outputs["search"]["study"]["study_name"])
     pages = _pages(run, outputs, study=study, report=path.name)
     tracker.describe(run.run_id, f"{summary_as_markdown(summary)}\n{links_as_markdown(pages)}")

@@ -91,6 +91,16 @@ def test_predict_answers_with_any_option_of_the_run_as_it_was_scored(finished: I
     assert prompted.stdout.splitlines() == [row[prompt] for row in outputs[:3]], prompted.stderr
 
 
+def test_two_options_are_compared_as_the_verdict_compared_them(finished: Installation) -> None:
+    gain = finished.show()["verdict"]["gain"]
+
+    compared = finished.burnish("compare", "smoke", "smoke:classical")
+
+    assert f"on the {gain['n']} test records of 12 groups" in compared.stdout, compared.stderr
+    assert f"difference {100 * gain['difference']:+.1f} points" in compared.stdout
+    assert f"{gain['method']}; p = {gain['p_value']:.2g}" in compared.stdout
+
+
 def test_an_option_that_the_run_does_not_have_is_refused_with_those_it_has(finished: Installation) -> None:
     unknown = finished.burnish("predict", "--recipe", "smoke", "--option", "oracle", "Hello")
 
