@@ -20,15 +20,15 @@ def risk(summary: RunSummary) -> str:
     best = summary.verdict["best_cheaper"]
     if summary.verdict["kind"] == "pays":
         return (
-            f"Of a fine-tune that is no better than {best} this would be said with a chance of at most "
+            f"A fine-tune that is no better than {best} would get this verdict with a chance of at most "
             f"{_percent(one_end)}. The gain seen is an estimate: it may be as little as {_points(gain['low'])}, worth "
             f"{low}. Both hold for texts like the test records, at the recipe's prices and load."
         )
     if summary.verdict["kind"] == "does_not_pay":
         rivals = sum(option.kind not in ("candidate", "champion") for option in summary.options)
         return (
-            f"Of a fine-tune that does pay this would be said with a chance of at most {_percent(rivals * one_end)}. "
-            "It is said of this base model, trained on these records, at the recipe's prices and load: a larger base, "
+            f"A fine-tune that does pay would get this verdict with a chance of at most {_percent(rivals * one_end)}. "
+            "It holds for this base model, trained on these records, at the recipe's prices and load: a larger base, "
             "more records or a higher load may still pay."
         )
     return (
