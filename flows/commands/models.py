@@ -34,7 +34,7 @@ def add_model_commands(commands: Any) -> None:
     )
     predict.add_argument("text", metavar="TEXT", nargs="+", help="what to answer, each in quotes")
     show = add_command(commands, "show", _show, "show the latest run of a recipe (default: of any)")
-    show.add_argument("name", metavar="RECIPE", nargs="?", help="a recipe's name")
+    show.add_argument("name", metavar="RECIPE", nargs="?", help="a recipe's name, or a run's id in MLflow")
     show.add_argument("--json", action="store_true", help="for programs")
     compare = add_command(commands, "compare", _compare, "compare two finished runs on the test records they share")
     compare.add_argument(

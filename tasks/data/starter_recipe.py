@@ -176,14 +176,14 @@ def _as_list(value: Any) -> list[Any] | None:
 
 
 def _prompt_and_completion(rows: Sequence[Row], texts: Sequence[str]) -> tuple[Guess, Guess]:
-    completion = _named(texts, _COMPLETIONS) or _named_in_part(texts, _COMPLETIONS) or Guess(None, "")
-    left = [name for name in texts if name != completion.value]
+    completion = _named(texts, _COMPLETIONS)
+    left = [name for name in texts if completion is None or name != completion.value]
     prompt = _named(left, _PROMPTS)
     if prompt is None:
         longest = max(left, key=lambda name: _mean_length(rows, name), default=None)
         prompt = Guess(longest, "the longest text of the columns left" if longest else "no text column was found")
-    if completion.value is None:
-        completion = _unnamed_completion(rows, [name for name in texts if name != prompt.value])
+    if completion is None:
+        completion = _unnamed_completion(rows, [name for name in left if name != prompt.value])
     return prompt, completion
 
 
@@ -193,21 +193,19 @@ def _unnamed_completion(rows: Sequence[Row], left: Sequence[str]) -> Guess:
         return Guess(None, "no second text column was found")
     whole = [name for name in left if all(_text(row, name).strip() for row in rows)] or list(left)
     labels = [name for name in whole if _closed(rows, name).value is not None]
-    if not labels:
-        return Guess(whole[-1], "the last text column left; name another if it isn't the answer")
-    others = f" (so have {', '.join(labels[:-1])}: name the one that is the answer)" if labels[:-1] else ""
-    return Guess(labels[-1], f"it has a few values that repeat, as labels do{others}")
+    called = next((name for name in whole if re.split(r"[^a-z0-9]+", name.lower())[-1] in _COMPLETIONS), None)
+    chosen, why = called or (labels or whole)[-1], "the last text column left"
+    if called:
+        why = "its name ends like that of an answer"
+    elif labels:
+        why = "it has a few values that repeat, as labels do"
+    others = [name for name in left if name != chosen]
+    return Guess(chosen, f"{why}; if the answer is in {' or '.join(others)}, name that" if others else why)
 
 
 def _named(columns: Sequence[str], known: Sequence[str]) -> Guess | None:
     found = next((name for wanted in known for name in columns if name.strip().lower() == wanted), None)
     return Guess(found, "its name says so") if found else None
-
-
-def _named_in_part(columns: Sequence[str], known: Sequence[str]) -> Guess | None:
-    words = {name: re.split(r"[^a-z0-9]+", name.lower()) for name in columns}
-    found = next((name for wanted in known for name in columns if wanted in words[name]), None)
-    return Guess(found, "a part of its name says so") if found else None
 
 
 def _closed(rows: Sequence[Row], completion: str | None) -> Guess:

@@ -20,10 +20,11 @@ from io import RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.environment import collect_garbage_seldom
+from configs.environment import libraries_loading
 from tasks.models.messages import receive, send
 
 if TYPE_CHECKING:
+    from configs.schema import Precision
     from tasks.models.loading import LoadedBase
 
 Report = Callable[[dict[str, Any]], bool]
@@ -35,7 +36,6 @@ _LONGEST_REASON = 2000
 
 def main(requests_descriptor: int, replies_descriptor: int) -> None:
     """Load the base, then run jobs until the parent closes its end of the pipe."""
-    collect_garbage_seldom()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what ends
     for descriptor in (requests_descriptor, replies_descriptor):
         os.set_inheritable(descriptor, False)
@@ -60,15 +60,20 @@ def _read_requests(descriptor: int, requests: queue.SimpleQueue[dict[str, Any]])
 
 
 def _load(base: dict[str, Any]) -> LoadedBase:
-    if base["precision"] != "nf4":
-        # peft imports it wherever it is installed, which takes 2 s; None says that it isn't
-        sys.modules["bitsandbytes"] = None  # type: ignore[assignment]
-    import torch
+    hide_unused_libraries(base["precision"])
+    with libraries_loading():
+        import torch
 
-    from tasks.models.loading import load_base
+        from tasks.models.loading import load_base
 
     torch.set_num_threads(base["threads"])
     return load_base(Path(base["base_directory"]), precision=base["precision"], device=base["device"])
+
+
+def hide_unused_libraries(precision: Precision) -> None:
+    """Let bitsandbytes count as not installed where nothing needs it: peft imports it, which takes 2 s."""
+    if precision != "nf4":
+        sys.modules["bitsandbytes"] = None  # type: ignore[assignment]
 
 
 def _run(

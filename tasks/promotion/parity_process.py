@@ -37,7 +37,7 @@ class Blocked(MetaPathFinder):
 
 def main(job_file: Path) -> None:
     """Make sure that Burnish can't be imported, then answer the job."""
-    gc.set_threshold(10_000, 20, 200)  # as configs.environment.collect_garbage_seldom
+    gc.set_threshold(10_000, 20, 20)  # as configs.environment.collect_garbage_seldom
     blocked = json.loads(job_file.read_text(encoding="utf-8"))["blocked"]
     sys.meta_path.insert(0, Blocked(blocked))
     for name in blocked:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from configs.errors import BurnishError
+from configs.errors import BurnishError, RecipeError
 from configs.settings import Settings
-from tasks.evaluation.row_scores import SCORES_FILE, RowScores, compare_runs, row_scores_from_text, shared_records
+from tasks.reporting.row_scores import SCORES_FILE, RowScores, compare_runs, row_scores_from_text, shared_records
 from tasks.reporting.show import finished_runs
 from tasks.reporting.summary import RunSummary
 from tasks.tracking.recipe_run import tracker_at
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from tasks.metrics.intervals import PairedDifference
     from tasks.tracking.mlflow_runs import Tracker
 
-_CONFIDENCE = 0.95
 _CANDIDATE = "candidate"
 
 
@@ -30,6 +30,9 @@ class _Side:
     def in_words(self) -> str:
         return f"{self.option} of {self.summary.recipe}, run {self.summary.run_id} of {self.summary.finished_at}"
 
+    def on(self, records: Sequence[str]) -> list[float]:
+        return self.scores.of(self.option, records)
+
 
 def comparison_lines(settings: Settings, first: str, second: str | None) -> list[str]:
     """Compare an option of one run with one of another, and say what it is worth, a line each.
@@ -37,10 +40,11 @@ def comparison_lines(settings: Settings, first: str, second: str | None) -> list
     Args:
         settings: where MLflow is.
         first: `RECIPE` (its newest finished run) or a run's id, with `:OPTION` for another than the candidate.
-        second: likewise; None: the same option of the finished run before.
+        second: likewise; None: the same option of the recipe's run before.
 
     Raises:
-        BurnishError: there is no such run, or it is older than this command.
+        BurnishError: there is no such run, or none whose scores were kept.
+        RecipeError: a run has no such option.
         DataError: the two can't be compared.
     """
     tracker = tracker_at(settings)
@@ -49,13 +53,15 @@ def comparison_lines(settings: Settings, first: str, second: str | None) -> list
     if (one.summary.run_id, one.option) == (other.summary.run_id, other.option):
         raise BurnishError(f"both are the {one.in_words()}; name two that differ, such as RUN_ID or RECIPE:OPTION")
     shared = shared_records(one.scores, other.scores)
-    found = compare_runs(one.scores, other.scores, (one.option, other.option), confidence=_CONFIDENCE)
+    found = compare_runs(one.scores, other.scores, (one.option, other.option), shared)
     groups = len({one.scores.groups[record_id] for record_id in shared})
+    grouped = f" of {groups:,} groups" if groups < len(shared) else ""
     return [
-        *(f"{_mean(side, shared):.3f}  {side.in_words()}" for side in (one, other)),
-        f"{one.scores.metric} on the {len(shared):,} test records of {groups:,} groups that both answered",
-        f"difference {100 * found.difference:+.1f} points ({_CONFIDENCE:.0%} interval {100 * found.low:+.1f} to "
-        f"{100 * found.high:+.1f}, {found.method}; p = {found.p_value:.2g}, {found.test}): {_conclusion(found)}",
+        *(f"{sum(side.on(shared)) / len(shared):.3f}  {side.in_words()}" for side in (one, other)),
+        f"{one.scores.metric} on the {len(shared):,} test records{grouped} that both were scored on",
+        f"difference {100 * found.difference:+.1f} points ({100 * found.confidence:g}% interval "
+        f"{100 * found.low:+.1f} to {100 * found.high:+.1f}, {found.method}; p = {found.p_value:.2g}, {found.test}): "
+        + ("the same scores, record by record" if one.on(shared) == other.on(shared) else _conclusion(found)),
         "No gate goes by this, and it is not counted as a look at the test set. Choose on validation; to rely on a "
         "difference seen here, see it again on new test records.",
     ]
@@ -63,19 +69,25 @@ def comparison_lines(settings: Settings, first: str, second: str | None) -> list
 
 def _side(tracker: Tracker, named: str, *, earlier: int) -> _Side:
     run, _, option = named.partition(":")
-    found = list(islice(finished_runs(tracker, run), earlier + 1))
+    option = option or _CANDIDATE
+    found = list(islice(_scored_runs(tracker, run), earlier + 1))
     if len(found) <= earlier:
-        what = "only one finished run" if found else "no finished run"
-        raise BurnishError(f"there is {what} {run!r}; give recipes that were run, or ids of runs in MLflow")
-    summary = found[earlier]
-    text = tracker.read_text(summary.run_id, SCORES_FILE)
-    if text is None:
-        raise BurnishError(f"run {summary.run_id} is older than this command; run `burnish finetune` on it once more")
-    return _Side(summary, option or _CANDIDATE, row_scores_from_text(text))
+        what = f"only one run of {run!r}" if found else f"no run of {run!r}"
+        raise BurnishError(
+            f"{what} can be compared: a finished one whose scores were kept, as they are from this version of Burnish "
+            "on; run `burnish finetune` on it, or name another run by its id in MLflow"
+        )
+    summary, scores = found[earlier]
+    if option not in scores.scores:
+        raise RecipeError(f"run {summary.run_id} has no option {option!r}; it has {', '.join(scores.scores)}")
+    return _Side(summary, option, scores)
 
 
-def _mean(side: _Side, shared: list[str]) -> float:
-    return sum(side.scores.of(side.option, shared)) / len(shared)
+def _scored_runs(tracker: Tracker, named: str) -> Iterator[tuple[RunSummary, RowScores]]:
+    for summary in finished_runs(tracker, named):
+        text = tracker.read_text(summary.run_id, SCORES_FILE)
+        if text is not None:
+            yield summary, row_scores_from_text(text)
 
 
 def _conclusion(found: PairedDifference) -> str:

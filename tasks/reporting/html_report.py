@@ -27,7 +27,7 @@ def render_report(summary: RunSummary) -> str:
 
     trials, comparisons = summary.details.get("trials", []), summary.details.get("comparisons", [])
     plots = {
-        "gains": Markup(gains_plot(comparisons, summary.details.get("min_gain", 0.0))) if comparisons else "",
+        "gains": Markup(gains_plot(comparisons, summary.min_gain)) if comparisons else "",
         "options": Markup(options_plot(summary.options)) if summary.options else "",
         "curves": Markup(curves_plot(trials)) if trials else "",
         "history": Markup(history_plot(trials)) if trials else "",

@@ -34,14 +34,18 @@ def options_plot(options: Sequence[OptionRow]) -> str:
 
 
 def gains_plot(comparisons: Sequence[Mapping[str, Any]], min_gain: float) -> str:
-    """What the candidate gains over each other option, in points with its interval; dashed: the gain that is wanted."""
+    """What the candidate gains over each other option, in points with its interval; dashed: the gain that is wanted.
+
+    Green: surely more than it, by interval and test; red: surely not more.
+    """
     rows = sorted(comparisons, key=lambda row: float(row["low"]), reverse=True)
     figure, axes = new_figure(height=0.8 + 0.36 * len(rows))
     axes.axvline(0, color="#888888", linewidth=0.8)
     axes.axvline(100 * min_gain, color="#555555", linewidth=1, linestyle="--")
     for position, row in enumerate(rows):
         low, seen, high = (100 * row[key] for key in ("low", "difference", "high"))
-        better, worse = low > 100 * min_gain, high <= 100 * min_gain
+        better = low > 100 * min_gain and row["p_value"] <= 1 - row["confidence"]
+        worse = high <= 100 * min_gain
         colour = _SURELY_BETTER if better else _SURELY_NOT if worse else _CANNOT_TELL
         axes.plot([low, high], [position, position], color=colour, linewidth=2, solid_capstyle="round")
         axes.plot(seen, position, "o", color=colour)

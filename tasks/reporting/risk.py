@@ -2,38 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from tasks.reporting.summary import RunSummary
+
+_LARGEST_CHANCE_SHOWN = 0.25
 
 
 def risk(summary: RunSummary) -> str:
     """How often the rule errs, and what an error may cost; empty where nothing was compared.
 
-    A cheaper option's interval ends too low (or too high) with half of what its level leaves. "Pays" needs the lower
-    end of every interval, so it errs no oftener than one of them does; "does not pay" needs the upper end of one, so
-    these chances add up (Bonferroni).
+    "Pays" needs the lower end of every interval and the tests, so it errs no oftener than one end of one interval
+    (an intersection-union test). "Does not pay" needs the upper end of one, whichever it is, so these chances add up
+    (Bonferroni), and they are nominal: no test stands beside the upper end.
     """
     gain = summary.verdict.get("gain")
     if gain is None:
         return ""
     one_end = (1 - gain["confidence"]) / 2
-    low, high = (_money(summary, summary.verdict[key]) for key in ("net_value_low", "net_value_high"))
-    best = summary.verdict["best_cheaper"]
-    if summary.verdict["kind"] == "pays":
-        return (
-            f"A fine-tune that is no better than {best} would get this verdict with a chance of at most "
-            f"{_percent(one_end)}. The gain seen is an estimate: it may be as little as {_points(gain['low'])}, worth "
-            f"{low}. Both hold for texts like the test records, at the recipe's prices and load."
-        )
-    if summary.verdict["kind"] == "does_not_pay":
-        rivals = sum(option.kind not in ("candidate", "champion") for option in summary.options)
-        return (
-            f"A fine-tune that does pay would get this verdict with a chance of at most {_percent(rivals * one_end)}. "
-            "It holds for this base model, trained on these records, at the recipe's prices and load: a larger base, "
-            "more records or a higher load may still pay."
-        )
+    tell = {"pays": _of_a_yes, "does_not_pay": _of_a_no, "cannot_tell": _of_a_guess}
+    return tell[summary.verdict["kind"]](summary, gain, one_end)
+
+
+def _of_a_yes(summary: RunSummary, gain: Mapping[str, Any], one_end: float) -> str:
     return (
-        f"Choosing the fine-tune now may change the answers by {_points(gain['low'])} to {_points(gain['high'])} "
-        f"against {best}, worth {low} to {high}: both directions are open."
+        f"A fine-tune that is no better than {summary.verdict['best_cheaper']} would get this verdict at this look "
+        f"with a chance of at most {_percent(one_end)} (promotion.alpha bounds all looks at this test set together). The "
+        f"gain may be as little as {_points(gain['low'])}, worth {_money(summary, 'net_value_low')}. All this is said "
+        "of texts like the test records, at the recipe's prices and load."
+    )
+
+
+def _of_a_no(summary: RunSummary, gain: Mapping[str, Any], one_end: float) -> str:
+    rivals = sum(option.kind not in ("candidate", "champion") for option in summary.options)
+    chance = (
+        f"A fine-tune that does pay would get this verdict with a chance of nominally {_percent(rivals * one_end)} or "
+        "less. "
+        if rivals * one_end <= _LARGEST_CHANCE_SHOWN
+        else ""
+    )
+    if gain["high"] > summary.min_gain:
+        return f"{chance}The money decided: at other prices (section economics) or another load the fine-tune may pay."
+    return (
+        f"{chance}It is said of this base model, trained on these records: a larger base or more records may still pay."
+    )
+
+
+def _of_a_guess(summary: RunSummary, gain: Mapping[str, Any], _: float) -> str:
+    seen = (
+        f"{_points(gain['low'])} to {_points(gain['high'])} against {summary.verdict['best_cheaper']}, worth "
+        f"{_money(summary, 'net_value_low')} to {_money(summary, 'net_value_high')}"
+    )
+    if gain["low"] <= 0:
+        return f"Choosing the fine-tune now may make the answers better or worse: {seen}."
+    if summary.verdict["net_value_low"] <= 0:
+        return f"The answers seem to get better, but perhaps not by enough to pay: {seen}."
+    return (
+        f"It seems to be a gain ({seen}), but it is not sure to be above promotion.min_gain, "
+        f"{_points(summary.min_gain)}, by interval and test alike."
     )
 
 
@@ -42,8 +69,8 @@ def _points(share: float) -> str:
 
 
 def _percent(chance: float) -> str:
-    return f"{100 * min(chance, 1):.2g}%"
+    return f"{100 * chance:.2g}%"
 
 
-def _money(summary: RunSummary, amount: float) -> str:
-    return f"{round(amount):,} {summary.cost.get('currency', '')}".rstrip()
+def _money(summary: RunSummary, key: str) -> str:
+    return f"{round(summary.verdict[key]):,} {summary.cost.get('currency', '')}".rstrip()

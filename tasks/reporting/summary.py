@@ -57,6 +57,8 @@ class RunSummary:
     """The base model, in words."""
     max_test_records: int | None = None
     """The recipe's limit."""
+    min_gain: float = 0.0
+    """The recipe's `promotion.min_gain`; 0 where an older run did not say."""
     warnings: tuple[str, ...] = ()
     """What to know before the figures are believed, a sentence each."""
     finished_at: str = ""

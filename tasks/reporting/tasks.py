@@ -15,12 +15,13 @@ from configs.requests import RecipeRequest
 from configs.roots import recipe_argument
 from tasks.baselines.asking import OPTIONS_FILE, options_text
 from tasks.data.snapshots import read_snapshot
-from tasks.evaluation.row_scores import SCORES_FILE, row_scores, row_scores_as_text
 from tasks.inference.answers import select_records
+from tasks.metrics.metric_identity import metric_identity
 from tasks.models.tasks import precision_of
 from tasks.reporting.details import assumptions, base_in_words, card_figures, report_details
 from tasks.reporting.html_report import render_report
 from tasks.reporting.markdown import links_as_markdown, summary_as_markdown
+from tasks.reporting.row_scores import SCORES_FILE, RowScores, row_scores, row_scores_as_text
 from tasks.reporting.summary import SUMMARY_FILE, OptionRow, RunSummary, StageRow
 from tasks.search.importance import parameter_importance
 from tasks.storage.durable import write_text
@@ -55,6 +56,7 @@ def write_report(run: RecipeRun, base: str, stages: Sequence[StageRecord], reque
         description=run.recipe.description,
         base=base_in_words(run.recipe.base),
         max_test_records=run.recipe.data.max_test_records,
+        min_gain=run.recipe.promotion.min_gain,
         warnings=tuple(outputs["evaluate"]["warnings"]),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         details=_details(run, outputs),
@@ -62,12 +64,11 @@ def write_report(run: RecipeRun, base: str, stages: Sequence[StageRecord], reque
     write_text(path, render_report(summary))
     tracker = run.tracker
     tracker.log_file(run.run_id, path, None)
-    tracker.log_text(run.run_id, json.dumps(summary.as_json(), indent=1, ensure_ascii=False), SUMMARY_FILE)
     asked = options_text(run, outputs["baseline"], snapshot=summary.snapshot, base=base, precision=precision_of(run))
     tracker.log_text(run.run_id, asked, OPTIONS_FILE)
-    scored = select_records(read_snapshot(run.settings.snapshots, summary.snapshot).split("test"), None)
-    scores = row_scores(outputs["evaluate"]["scorecards"], scored)
-    tracker.log_text(run.run_id, row_scores_as_text(scores), SCORES_FILE)
+    tracker.log_text(run.run_id, row_scores_as_text(_row_scores(run, outputs)), SCORES_FILE)
+    # last of them: a run that has it has reached its end
+    tracker.log_text(run.run_id, json.dumps(summary.as_json(), indent=1, ensure_ascii=False), SUMMARY_FILE)
     study = str(outputs["search"]["study"]["study_name"])
     pages = _pages(run, outputs, study=study, report=path.name)
     tracker.describe(run.run_id, f"{summary_as_markdown(summary)}\n{links_as_markdown(pages)}")
@@ -85,6 +86,16 @@ def write_report(run: RecipeRun, base: str, stages: Sequence[StageRecord], reque
     for what, page in {"run": run_page(run.experiment, run.run_id), **pages}.items():
         link_to_page(tracker.tracking_uri, page, text=f"the {what} in MLflow", key=artifact_key(name, "mlflow", what))
     return summary
+
+
+def _row_scores(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]]) -> RowScores:
+    snapshot, evaluation = outputs["validate"]["snapshot"], run.recipe.evaluation
+    return row_scores(
+        outputs["evaluate"]["scorecards"],
+        select_records(read_snapshot(run.settings.snapshots, snapshot).split("test"), None),
+        metric_identity=metric_identity(evaluation.metric, run.recipe.json_schema),
+        confidence=evaluation.confidence,
+    )
 
 
 def _pages(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]], *, study: str, report: str) -> dict[str, str]:
@@ -180,7 +191,6 @@ def _details(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]]) -> dict[s
         **details,
         "importance": asdict(importance),
         "ended": study.get("ended", ""),
-        "min_gain": run.recipe.promotion.min_gain,
         "assumptions": assumptions(run.recipe.economics),
     }
 

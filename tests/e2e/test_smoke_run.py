@@ -97,7 +97,8 @@ def test_two_options_are_compared_as_the_verdict_compared_them(finished: Install
     compared = finished.burnish("compare", "smoke", "smoke:classical")
 
     assert f"on the {gain['n']} test records of 12 groups" in compared.stdout, compared.stderr
-    assert f"difference {100 * gain['difference']:+.1f} points" in compared.stdout
+    interval = f"(95% interval {100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}"
+    assert f"difference {100 * gain['difference']:+.1f} points {interval}" in compared.stdout
     assert f"{gain['method']}; p = {gain['p_value']:.2g}" in compared.stdout
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from configs.errors import BurnishError
 from configs.settings import Settings, settings_from
-from tasks.evaluation.row_scores import SCORES_FILE, RowScores, row_scores_as_text
 from tasks.reporting.comparing import comparison_lines
+from tasks.reporting.row_scores import SCORES_FILE, RowScores, row_scores_as_text
 from tasks.reporting.summary import SUMMARY_FILE, RunSummary
 from tasks.tracking.mlflow_runs import Tracker
 
@@ -38,8 +38,8 @@ def finish_run(tracker: Tracker, recipe: str, scores: dict[str, list[float]] | N
     )
     tracker.log_text(run_id, json.dumps(summary.as_json()), SUMMARY_FILE)
     if scores is not None:
-        groups = {f"r{number}": f"r{number}" for number in range(40)}
-        tracker.log_text(run_id, row_scores_as_text(RowScores("exact_match", groups, scores)), SCORES_FILE)
+        kept = RowScores("exact_match", "exact_match", 0.95, {f"r{number}": number for number in range(40)}, scores)
+        tracker.log_text(run_id, row_scores_as_text(kept), SCORES_FILE)
     tracker.finish(run_id, "FINISHED")
     return run_id
 
@@ -47,13 +47,14 @@ def finish_run(tracker: Tracker, recipe: str, scores: dict[str, list[float]] | N
 def test_the_newest_run_is_compared_with_the_one_before(tracker: Tracker, settings: Settings) -> None:
     earlier = finish_run(tracker, "tickets", {"candidate": HALF})
     finish_run(tracker, "another", {"candidate": HALF})
+    finish_run(tracker, "tickets", None)  # of an older version
     newest = finish_run(tracker, "tickets", {"candidate": RIGHT})
 
     first, second, records, difference, _ = comparison_lines(settings, "tickets", None)
 
     assert first == f"1.000  candidate of tickets, run {newest} of now"
     assert second == f"0.500  candidate of tickets, run {earlier} of now"
-    assert records.startswith("exact_match on the 40 test records of 40 groups")
+    assert records.startswith("exact_match on the 40 test records that both")
     assert difference.startswith("difference +50.0 points (95% interval +3")
     assert difference.endswith("the first is better")
 
@@ -62,23 +63,25 @@ def test_runs_are_named_by_recipe_or_id_with_an_option(tracker: Tracker, setting
     run_id = finish_run(tracker, "tickets", {"candidate": HALF, "few-shot: short": RIGHT})
     finish_run(tracker, "another", {"candidate": HALF})
 
-    assert comparison_lines(settings, "another", run_id)[3].endswith("too close to tell")
+    assert comparison_lines(settings, "another", run_id)[3].endswith("the same scores, record by record")
     assert comparison_lines(settings, "another", f"{run_id}:few-shot: short")[3].endswith("the second is better")
 
 
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ("tickets", None, "only one finished run 'tickets'"),
-        ("nobody", "tickets", "no finished run 'nobody'"),
+        ("tickets", None, "only one run of 'tickets' can be compared"),
+        ("nobody", "tickets", "no run of 'nobody' can be compared"),
         ("tickets", "tickets", "both are the candidate of tickets"),
-        ("tickets:x", "old", "older than this command"),
+        ("old", "tickets", "no run of 'old'.*whose scores were kept"),
+        ("tickets:x", "another", "has no option 'x'; it has candidate"),
     ],
 )
 def test_what_is_not_there_is_told(
     tracker: Tracker, settings: Settings, first: str, second: str | None, message: str
 ) -> None:
     finish_run(tracker, "tickets", {"candidate": HALF})
+    finish_run(tracker, "another", {"candidate": [0.25] * 40})
     finish_run(tracker, "old", None)
 
     with pytest.raises(BurnishError, match=message):

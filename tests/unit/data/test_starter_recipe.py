@@ -59,8 +59,16 @@ def test_columns_are_guessed_by_name_and_content() -> None:
         (lambda n: {"colour": "xy"[n % 2], "team": "ab"[n % 2]}, "team"),
         (lambda n: {"ticket_category": "xy"[n % 2], "team": "ab"[n % 2]}, "ticket_category"),
         (lambda n: {"remark": f"remark {n}", "note": "" if n % 3 else f"note {n}"}, "remark"),
+        (lambda n: {"class_note": f"note {n}", "team": "ab"[n % 2]}, "team"),
     ],
-    ids=["labels before text", "whole before half empty", "the last of several", "part of the name", "no labels"],
+    ids=[
+        "labels before text",
+        "whole before half empty",
+        "the last",
+        "end of the name",
+        "no labels",
+        "begin of the name",
+    ],
 )
 def test_the_column_of_the_answers_is_found_without_its_usual_name(
     columns: Callable[[int], dict[str, str]], chosen: str
@@ -74,7 +82,15 @@ def test_the_column_of_the_answers_is_found_without_its_usual_name(
 def test_several_columns_of_labels_are_all_named() -> None:
     rows = [{"text": f"words {number}", "colour": "xy"[number % 2], "team": "ab"[number % 2]} for number in range(40)]
 
-    assert "so have colour: name the one that is the answer" in guess_recipe(rows).completion.reason
+    assert guess_recipe(rows).completion.reason.endswith("if the answer is in colour, name that")
+
+
+def test_a_prompt_whose_name_ends_like_an_answer_stays_the_prompt() -> None:
+    rows = [{"problem_summary": f"many more words {number}", "team": "ab"[number % 2]} for number in range(40)]
+
+    found = guess_recipe(rows)
+
+    assert (found.prompt.value, found.completion.value) == ("problem_summary", "team")
 
 
 def test_long_answers_are_free_text() -> None:

@@ -64,7 +64,10 @@ def summary(name: str = "classical", aliases: tuple[str, ...] = ()) -> RunSummar
             "interval_method": "Wilson",
             "cost_note": name,
             "comparisons": [
-                {"option": name, "difference": 0.2, "low": 0.1, "high": 0.3, "p_value": 0.01, "method": "Newcombe"}
+                {
+                    "option": name, "difference": 0.2, "low": 0.1, "high": 0.3, "p_value": 0.01, "confidence": 0.95,
+                    "method": "Newcombe",
+                }
             ],
             "gates": [{"name": "parity", "passed": True, "reason": name}],
             "slice_reference": name,
@@ -139,7 +142,7 @@ def test_the_risk_of_a_yes_is_one_end_of_one_interval() -> None:
     text = risk(replace(summary(), verdict=verdict("pays", 0.1, 0.3)))
 
     assert "no better than classical" in text
-    assert "at most 2.5%" in text
+    assert "at this look with a chance of at most 2.5%" in text
     assert "as little as +10.0 points, worth 100 EUR" in text
 
 
@@ -147,14 +150,36 @@ def test_the_risk_of_a_no_adds_up_over_the_cheaper_options() -> None:
     shown = replace(summary(), verdict=verdict("does_not_pay", -0.3, -0.1))
     another = replace(shown.options[0], name="few-shot", kind="prompt")
 
-    assert "at most 2.5%" in risk(shown)
-    assert "at most 5%" in risk(replace(shown, options=(*shown.options, another)))
+    assert "nominally 2.5% or less" in risk(shown)
+    assert "nominally 5% or less" in risk(replace(shown, options=(*shown.options, another)))
+    assert "chance" not in risk(replace(shown, options=(another,) * 11))
 
 
-def test_the_risk_of_a_guess_goes_both_ways() -> None:
-    text = risk(replace(summary(), verdict=verdict("cannot_tell", -0.1, 0.3)))
+@pytest.mark.parametrize(
+    ("kind", "low", "high", "told"),
+    [
+        ("does_not_pay", -0.3, 0.02, "a larger base or more records"),
+        ("does_not_pay", -0.3, 0.03, "The money decided"),
+        (
+            "cannot_tell",
+            -0.1,
+            0.3,
+            "better or worse: -10.0 points to +30.0 points against classical, worth -100 EUR to 300",
+        ),
+        ("cannot_tell", 0.01, 0.3, "not sure to be above promotion.min_gain, +2.0 points"),
+    ],
+)
+def test_the_risk_names_what_is_open(kind: str, low: float, high: float, told: str) -> None:
+    assert told in risk(replace(summary(), verdict=verdict(kind, low, high), min_gain=0.02))
 
-    assert "by -10.0 points to +30.0 points against classical, worth -100 EUR to 300 EUR" in text
+
+def test_a_gain_that_may_not_pay_is_no_risk_for_the_answers() -> None:
+    found = {**verdict("cannot_tell", 0.05, 0.3), "net_value_low": -10.0}
+
+    text = risk(replace(summary(), verdict=found))
+
+    assert "perhaps not by enough to pay" in text
+    assert "worse" not in text
 
 
 def test_where_nothing_was_compared_there_is_no_risk_to_tell() -> None:
@@ -168,9 +193,21 @@ def test_where_nothing_was_compared_there_is_no_risk_to_tell() -> None:
     ("low", "high", "colour"), [(0.03, 0.3, "#2f7040"), (0.01, 0.3, "#9a6a00"), (-0.3, 0.02, "#a83a1f")]
 )
 def test_a_gain_is_coloured_by_what_is_sure_of_it(low: float, high: float, colour: str) -> None:
-    row = {"option": "classical", "low": low, "difference": (low + high) / 2, "high": high}
+    row = {"option": "classical", "low": low, "difference": (low + high) / 2, "high": high, "confidence": 0.95}
 
-    assert colour in gains_plot([row], min_gain=0.02)
+    assert colour in gains_plot([{**row, "p_value": 0.01}], min_gain=0.02)
+
+
+def test_a_gain_that_the_test_does_not_confirm_is_not_green() -> None:
+    row = {"option": "classical", "low": 0.03, "difference": 0.1, "high": 0.2, "confidence": 0.95, "p_value": 0.06}
+
+    assert "#2f7040" not in gains_plot([row], min_gain=0.02)
+
+
+def test_the_gain_that_is_wanted_comes_from_the_recipe() -> None:
+    plots = [re.findall(r"<svg.*?</svg>", render_report(replace(summary(), min_gain=m)), re.S)[0] for m in (0.0, 0.05)]
+
+    assert plots[0] != plots[1]
 
 
 def test_nothing_out_of_the_data_is_markup_in_markdown() -> None:
