@@ -29,8 +29,8 @@ def _of_a_yes(summary: RunSummary, gain: Mapping[str, Any], one_end: float) -> s
     return (
         f"A fine-tune that is no better than {summary.verdict['best_cheaper']} would get this verdict at this look "
         f"with a chance of at most {_percent(one_end)} (promotion.alpha bounds all looks at this test set together). "
-        f"The gain may be as little as {_points(gain['low'])}, worth {_money(summary, 'net_value_low')}. All this is said "
-        "of texts like the test records, at the recipe's prices and load."
+        f"The gain may be as little as {_points(gain['low'])}, worth {_money(summary, 'net_value_low')}. "
+        "All this is said of texts like the test records, at the recipe's prices and load."
     )
 
 
