@@ -100,6 +100,8 @@ class TrlRequest:
     threads: int
     limit: int | None
     """Only so many of the records; None: all."""
+    in_order: bool = False
+    """Whether its batches are those of Burnish's fine-tune, and the loss of each step is kept."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ class Run:
     loss: float
     """Mean of all steps."""
     adapter: str
+    losses: Sequence[float]
+    """Of each step; TRL's where the batches are Burnish's."""
 
 
 class TrlFailed(Exception):
@@ -165,21 +169,23 @@ def burnish(bench: Bench, seed: int) -> Run:
     with bench.worker() as worker:
         result = worker.run("tasks.training.jobs:train", bench.arguments(seed), listen)
     (first, started), (last, ended) = ends[0], ends[-1]
+    losses = [point["loss"] for point in result["curve"]]
     return Run(
         records_per_second=(last - first) * bench.shape.batch_size / (ended - started),
         seconds=result["seconds"],
-        loss=statistics.fmean(point["loss"] for point in result["curve"]),
+        loss=statistics.fmean(losses),
         adapter=result["adapter"],
+        losses=losses,
     )
 
 
-def trl(bench: Bench, settings: TrlSettings, *, seed: int, limit: int | None = None) -> Run:
+def trl(bench: Bench, settings: TrlSettings, *, seed: int, limit: int | None = None, in_order: bool = False) -> Run:
     """Fine-tune with SFTTrainer.
 
     Raises:
         TrlFailed: with the last line that it wrote.
     """
-    request = TrlRequest(str(bench.base_directory), bench.arguments(seed), settings, bench.threads, limit)
+    request = TrlRequest(str(bench.base_directory), bench.arguments(seed), settings, bench.threads, limit, in_order)
     command = python_command("benchmarks.trl_trainer", json.dumps(dataclasses.asdict(request)))
     try:
         done = subprocess.run(
@@ -258,6 +264,17 @@ def accuracies(bench: Bench, adapters: Sequence[str]) -> list[float]:
     return found
 
 
+def compare_losses(bench: Bench, settings: TrlSettings) -> None:
+    """Print the loss of each step on the same batches without dropout: the two should learn the same."""
+    training = bench.recipe.training.model_copy(update={"lora_dropout": 0.0})
+    plain = dataclasses.replace(bench, recipe=bench.recipe.model_copy(update={"training": training}))
+    ours = burnish(plain, _FIRST_SEED).losses
+    theirs = trl(plain, settings, seed=_FIRST_SEED, in_order=True).losses
+    print("| step | Burnish | TRL |\n|---|---|---|")
+    for step, (one, other) in enumerate(zip(ours, theirs, strict=True), start=1):
+        print(f"| {step} | {one:.4f} | {other:.4f} |")
+
+
 def compare_quality(bench: Bench, pairs: Sequence[tuple[Run, Run]]) -> list[tuple[float, float]]:
     """Print both accuracies for each seed, and the mean difference."""
     rows = []
@@ -331,6 +348,7 @@ def main() -> None:
     parser.add_argument("--batches", choices=["shuffled", "by length", "padding-free"], default="by length",
                         help="TRL's, where nothing is swept (default by length)")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=0, help="pairs, more than --pairs if need be, that are scored")
+    parser.add_argument("--losses", action="store_true", help="print each step's loss on the same batches, no speeds")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     if options.seeds and options.shape == "long":
@@ -339,6 +357,9 @@ def main() -> None:
         parser.error("TRL is not installed; run `make bench-training`, or pip install -e '.[demo,bench]'")
     with tempfile.TemporaryDirectory() as scratch:
         bench = prepare(options, Path(scratch))
+        if options.losses:
+            compare_losses(bench, TrlSettings(bench.precision, options.batches))
+            return
         settings = sweep(bench) if options.sweep else TrlSettings(bench.precision, options.batches)
         pairs = compare(bench, settings, pairs=max(options.pairs, options.seeds))
         scores = compare_quality(bench, pairs[: options.seeds]) if options.seeds else []

@@ -29,6 +29,7 @@ from tasks.data.tokens import encode
 from tasks.models.loading import LoadedBase, load_base
 from tasks.training.adapters import adapter_weights, target_modules, write_adapter
 from tasks.training.arguments import TrainArguments
+from tasks.training.batches import epoch_batches
 from tasks.training.schedule import learning_rate_factor
 
 _NO_LABEL = -100
@@ -69,20 +70,22 @@ def fine_tune(request: TrlRequest) -> dict[str, Any]:
     """Train, write the adapter as Burnish reads it, and return the result.
 
     Returns:
-        `records_per_second` without the first step, `seconds` of the whole training, `loss` (mean of all steps) and
-        `adapter` (digest).
+        `records_per_second` without the first step, `seconds` of the whole training, `loss` (mean of all steps),
+        `adapter` (digest) and `losses` (of each step, where the request is for batches in Burnish's order).
     """
     wanted = TrainArguments.model_validate(request.arguments)
     torch.set_num_threads(request.threads)
     loaded = load_base(Path(request.base_directory), precision=request.settings.precision, device="cpu")
     loaded.model.set_attn_implementation(request.settings.attention)
     rows = _rows(loaded, wanted, limit=request.limit)
+    if request.in_order:
+        rows = rows.select(_order(rows, wanted))
     clock = Clock()
     torch.manual_seed(wanted.seed)  # the adapter's first weights
     with tempfile.TemporaryDirectory() as scratch:
         trainer = SameSchedule(
             loaded.model,
-            args=_config(wanted, request.settings, Path(scratch)),
+            args=_config(wanted, request.settings, Path(scratch), in_order=request.in_order),
             train_dataset=rows,
             processing_class=loaded.tokenizer,
             peft_config=_lora(loaded, wanted.training),
@@ -101,7 +104,15 @@ def fine_tune(request: TrlRequest) -> dict[str, Any]:
         "seconds": metrics["train_runtime"],
         "loss": metrics["train_loss"],
         "adapter": adapter,
+        "losses": [point["loss"] for point in trainer.state.log_history if "loss" in point],
     }
+
+
+def _order(rows: Dataset, wanted: TrainArguments) -> list[int]:
+    """Return the rows as Burnish takes them in its first epoch."""
+    lengths = [len(row) for row in rows["input_ids"]]
+    batches = epoch_batches(lengths, batch_size=wanted.training.batch_size, seed=wanted.seed, epoch=0)
+    return [index for batch in batches for index in batch]
 
 
 def _rows(loaded: LoadedBase, wanted: TrainArguments, *, limit: int | None) -> Dataset:
@@ -126,8 +137,9 @@ def _lora(loaded: LoadedBase, training: Training) -> LoraConfig:
     )
 
 
-def _config(wanted: TrainArguments, settings: TrlSettings, scratch: Path) -> SFTConfig:
+def _config(wanted: TrainArguments, settings: TrlSettings, scratch: Path, *, in_order: bool) -> SFTConfig:
     training = wanted.training
+    sampling = "group_by_length" if settings.batches == "by length" else "random"
     return SFTConfig(
         str(scratch),
         per_device_train_batch_size=training.batch_size // settings.accumulation,
@@ -138,7 +150,7 @@ def _config(wanted: TrainArguments, settings: TrlSettings, scratch: Path) -> SFT
         max_grad_norm=training.max_gradient_norm,
         seed=wanted.seed,
         bf16=settings.precision == "bf16",
-        train_sampling_strategy="group_by_length" if settings.batches == "by length" else "random",
+        train_sampling_strategy="sequential" if in_order else sampling,
         padding_free=settings.batches == "padding-free",
         torch_compile=settings.compiled,
         gradient_checkpointing=False,  # TRL's default saves memory and costs time
@@ -147,7 +159,8 @@ def _config(wanted: TrainArguments, settings: TrlSettings, scratch: Path) -> SFT
         dataloader_num_workers=0,
         dataloader_pin_memory=False,
         save_strategy="no",
-        logging_strategy="no",
+        logging_strategy="steps" if in_order else "no",
+        logging_steps=1,
         report_to="none",
         disable_tqdm=True,
     )
