@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import MutableMapping
 from pathlib import Path
 
 SWITCHES = {
@@ -80,30 +78,6 @@ def set_worker_defaults(environment: MutableMapping[str, str]) -> None:
     """Set what a worker needs where nothing else is asked; must come before `set_private_switches` and Prefect."""
     for key, value in WORKER_DEFAULTS.items():
         environment.setdefault(key, value)
-
-
-def collect_garbage_seldom() -> None:
-    """Let the collector of cyclic garbage pass less often than Python would, for the rest of the process.
-
-    Imported libraries are many objects that stay, and a full pass looks at each: Great Expectations takes 8.3 s to
-    import with the usual thresholds, 4.9 s with these. What isn't cyclic is freed at once in any case.
-    """
-    gc.set_threshold(10_000, 20, 20)
-
-
-@contextmanager
-def libraries_loading() -> Iterator[None]:
-    """Collect garbage seldom in the block, then as usual, but without looking again at what was loaded in it.
-
-    For a process that holds large tensors afterwards: one in a cycle should go soon.
-    """
-    usual = gc.get_threshold()
-    collect_garbage_seldom()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.set_threshold(*usual)
 
 
 def use_home(home: Path, environment: MutableMapping[str, str] | None = None) -> None:

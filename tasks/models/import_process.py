@@ -9,13 +9,11 @@ import json
 import sys
 from pathlib import Path
 
-from configs.environment import collect_garbage_seldom
 from configs.schema import TinyBase
 
 
 def main(request_text: str) -> None:
     """Build what the request asks for."""
-    collect_garbage_seldom()
     request = json.loads(request_text)
     target = Path(request["target"])
     if request["kind"] == "tiny":

@@ -20,7 +20,6 @@ from io import RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.environment import libraries_loading
 from tasks.models.messages import receive, send
 
 if TYPE_CHECKING:
@@ -61,10 +60,9 @@ def _read_requests(descriptor: int, requests: queue.SimpleQueue[dict[str, Any]])
 
 def _load(base: dict[str, Any]) -> LoadedBase:
     hide_unused_libraries(base["precision"])
-    with libraries_loading():
-        import torch
+    import torch
 
-        from tasks.models.loading import load_base
+    from tasks.models.loading import load_base
 
     torch.set_num_threads(base["threads"])
     return load_base(Path(base["base_directory"]), precision=base["precision"], device=base["device"])

@@ -5,7 +5,6 @@ Takes a job file, and leaves `answers.npz`, or `refused.json` with the reason wh
 
 from __future__ import annotations
 
-import gc
 import importlib
 import json
 import os
@@ -37,7 +36,6 @@ class Blocked(MetaPathFinder):
 
 def main(job_file: Path) -> None:
     """Make sure that Burnish can't be imported, then answer the job."""
-    gc.set_threshold(10_000, 20, 20)  # as configs.environment.collect_garbage_seldom
     blocked = json.loads(job_file.read_text(encoding="utf-8"))["blocked"]
     sys.meta_path.insert(0, Blocked(blocked))
     for name in blocked:
