@@ -1,7 +1,8 @@
-"""Runs the long tests first, and says where the browser tests left their screenshots."""
+"""Lets Ctrl-C act, runs the long tests first, and says where the browser tests left their screenshots."""
 
 from __future__ import annotations
 
+import signal
 import time
 
 import pytest
@@ -9,6 +10,12 @@ import pytest
 from tests.e2e.browser import SCREENSHOTS
 
 _STARTED = time.time()
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C act: a shell's background jobs, and all they start, ignore it, and its tests would wait for ever."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
