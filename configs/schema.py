@@ -7,6 +7,7 @@ Every model is frozen and refuses unknown keys; the docstring under a field says
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -35,6 +36,10 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 Precision = Literal["fp32", "bf16", "nf4"]
 """Of a frozen base; `nf4`: its linear layers are held in four bits and multiplied in bf16."""
+
+PARITY_TOLERANCES: Mapping[Precision, float] = {"fp32": 0.01, "bf16": 0.5, "nf4": 0.5}
+"""`promotion.parity_tolerance` where the recipe names none: one model's own batch 1 and batch n differ by some 1e-5 of
+a logit in fp32 and by up to 0.25 in bf16."""
 
 
 class Section(BaseModel):
@@ -589,8 +594,8 @@ class Promotion(Section):
     parity_records: int = Field(default=50, ge=1)
     """Test records compared between trainer and registered model."""
     parity_tolerance: float | None = Field(default=None, gt=0)
-    """Largest allowed difference of a logit; default 0.01 in fp32, and 0.5 in bf16 and nf4, where one model's own batch
-    1 and batch n differ by up to 0.25."""
+    """Largest allowed difference of a logit; None: 0.01 in fp32, and 0.5 in bf16 and nf4, where one model's own batch 1
+    and batch n differ by up to 0.25."""
     parity_batch_size: int = Field(default=8, ge=2)
     """Records at once in the second comparison; the first takes one at a time."""
 

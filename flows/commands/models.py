@@ -37,11 +37,8 @@ def add_model_commands(commands: Any) -> None:
     show.add_argument("name", metavar="RECIPE", nargs="?", help="a recipe's name, or a run's id in MLflow")
     show.add_argument("--json", action="store_true", help="for programs")
     compare = add_command(commands, "compare", _compare, "compare two finished runs on the test records they share")
-    compare.add_argument(
-        "first",
-        metavar="RUN",
-        help="a recipe (its newest run) or a run's id; RUN:OPTION names another option",
-    )
+    run = "a recipe (its newest run) or a run's id; RUN:OPTION names another option"
+    compare.add_argument("first", metavar="RUN", help=run)
     compare.add_argument("second", metavar="OTHER", nargs="?", help="likewise (default: the finished run before)")
 
 

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import RegistryError
-from configs.schema import Precision
 from tasks.data.chat_messages import message_of
 from tasks.data.records import Record
 from tasks.models.hardware import detect_hardware, threads_per_slot
@@ -27,9 +26,6 @@ from tasks.storage.processes import run_to_end
 if TYPE_CHECKING:
     from tasks.tracking.mlflow_runs import Tracker
 
-TOLERANCES: Mapping[Precision, float] = {"fp32": 0.01, "bf16": 0.5, "nf4": 0.5}
-"""Of a logit, where the recipe names none. One model's own batch 1 and batch n differ by some 1e-5 in fp32 and by up to
-0.25 in bf16."""
 Arrays = Mapping[str, NDArray[Any]]
 LabelMargins = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
 """Takes record ids and a label for each; returns how far below its best label the trainer scores it."""

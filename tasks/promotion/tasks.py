@@ -14,6 +14,7 @@ from prefect import task
 from prefect.runtime import flow_run
 
 from configs.requests import PromoteRequest, RollbackRequest
+from configs.schema import PARITY_TOLERANCES
 from configs.settings import settings_from
 from tasks.inference.answers import select_records
 from tasks.models.tasks import open_worker, precision_of
@@ -65,7 +66,7 @@ def check_parity(run: RecipeRun, snapshot: str, option: dict[str, Any], base: st
         reference=run.settings.references / reference / REFERENCE_FILE,
         labels=data.labels if option["decoding"] == "label_scoring" else None,
         label_margins=label_margins,
-        tolerance=run.recipe.promotion.parity_tolerance or parity.TOLERANCES[precision_of(run)],
+        tolerance=run.recipe.promotion.parity_tolerance or PARITY_TOLERANCES[precision_of(run)],
         batch_size=run.recipe.promotion.parity_batch_size,
     )
     tags = {"burnish.parity": result.sentence()}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tasks.metrics.intervals import PairedDifference
 from tasks.reporting.summary import OptionRow
 from tasks.tracking.shown_text import shortened
 
@@ -21,16 +22,10 @@ _WIDTH_INCHES = 7.2
 def options_plot(options: Sequence[OptionRow]) -> str:
     """Every option's metric with its interval, best on top."""
     rows = sorted(options, key=lambda option: option.value)
-    figure, axes = new_figure(height=0.8 + 0.36 * len(rows))
-    for position, row in enumerate(rows):
-        colour = _COLOURS[row.kind]
-        axes.plot([row.low, row.high], [position, position], color=colour, linewidth=2, solid_capstyle="round")
-        axes.plot(row.value, position, "o", color=colour)
-    axes.set_yticks(range(len(rows)), [short_label(row.name) for row in rows])
-    axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.set_xlabel(rows[0].metric if rows else "metric")
-    axes.grid(axis="x", alpha=0.3)
-    return as_svg(figure)
+    metric = rows[0].metric if rows else "metric"
+    return _intervals_plot(
+        [_Interval(row.name, row.low, row.value, row.high, _COLOURS[row.kind]) for row in rows], metric
+    )
 
 
 def gains_plot(comparisons: Sequence[Mapping[str, Any]], min_gain: float) -> str:
@@ -38,20 +33,36 @@ def gains_plot(comparisons: Sequence[Mapping[str, Any]], min_gain: float) -> str
 
     Green: surely more than it, by interval and test; red: surely not more.
     """
-    rows = sorted(comparisons, key=lambda row: float(row["low"]), reverse=True)
+    rows = []
+    for row in sorted(comparisons, key=lambda row: float(row["low"]), reverse=True):
+        gain = PairedDifference(**{key: value for key, value in row.items() if key != "option"})
+        better, not_better = gain.surely_above(min_gain), gain.surely_not_above(min_gain)
+        colour = _SURELY_BETTER if better else _SURELY_NOT if not_better else _CANNOT_TELL
+        low, seen, high = (100 * value for value in (gain.low, gain.difference, gain.high))
+        rows.append(_Interval(f"over {row['option']}", low, seen, high, colour))
+    return _intervals_plot(rows, "gain of the fine-tune in points", wanted=100 * min_gain)
+
+
+class _Interval(NamedTuple):
+    name: str
+    low: float
+    seen: float
+    high: float
+    colour: str
+
+
+def _intervals_plot(rows: Sequence[_Interval], what: str, *, wanted: float | None = None) -> str:
+    """Intervals one above the other, the last on top; with `wanted`, a line at 0 and a dashed one there."""
     figure, axes = new_figure(height=0.8 + 0.36 * len(rows))
-    axes.axvline(0, color="#888888", linewidth=0.8)
-    axes.axvline(100 * min_gain, color="#555555", linewidth=1, linestyle="--")
+    if wanted is not None:
+        axes.axvline(0, color="#888888", linewidth=0.8)
+        axes.axvline(wanted, color="#555555", linewidth=1, linestyle="--")
     for position, row in enumerate(rows):
-        low, seen, high = (100 * row[key] for key in ("low", "difference", "high"))
-        better = low > 100 * min_gain and row["p_value"] <= 1 - row["confidence"]
-        worse = high <= 100 * min_gain
-        colour = _SURELY_BETTER if better else _SURELY_NOT if worse else _CANNOT_TELL
-        axes.plot([low, high], [position, position], color=colour, linewidth=2, solid_capstyle="round")
-        axes.plot(seen, position, "o", color=colour)
-    axes.set_yticks(range(len(rows)), [f"over {short_label(row['option'])}" for row in rows])
+        axes.plot([row.low, row.high], [position, position], color=row.colour, linewidth=2, solid_capstyle="round")
+        axes.plot(row.seen, position, "o", color=row.colour)
+    axes.set_yticks(range(len(rows)), [short_label(row.name) for row in rows])
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.set_xlabel("gain of the fine-tune in points")
+    axes.set_xlabel(what)
     axes.grid(axis="x", alpha=0.3)
     return as_svg(figure)
 

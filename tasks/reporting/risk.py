@@ -21,8 +21,11 @@ def risk(summary: RunSummary) -> str:
     if gain is None:
         return ""
     one_end = (1 - gain["confidence"]) / 2
-    tell = {"pays": _of_a_yes, "does_not_pay": _of_a_no, "cannot_tell": _of_a_guess}
-    return tell[summary.verdict["kind"]](summary, gain, one_end)
+    if summary.verdict["kind"] == "pays":
+        return _of_a_yes(summary, gain, one_end)
+    if summary.verdict["kind"] == "does_not_pay":
+        return _of_a_no(summary, gain, one_end)
+    return _of_a_guess(summary, gain)
 
 
 def _of_a_yes(summary: RunSummary, gain: Mapping[str, Any], one_end: float) -> str:
@@ -49,7 +52,7 @@ def _of_a_no(summary: RunSummary, gain: Mapping[str, Any], one_end: float) -> st
     )
 
 
-def _of_a_guess(summary: RunSummary, gain: Mapping[str, Any], _: float) -> str:
+def _of_a_guess(summary: RunSummary, gain: Mapping[str, Any]) -> str:
     seen = (
         f"{_points(gain['low'])} to {_points(gain['high'])} against {summary.verdict['best_cheaper']}, worth "
         f"{_money(summary, 'net_value_low')} to {_money(summary, 'net_value_high')}"

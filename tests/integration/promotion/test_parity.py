@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from configs.errors import RegistryError
-from configs.schema import Template, TinyBase, Training
+from configs.schema import PARITY_TOLERANCES, Template, TinyBase, Training
 from tasks.data.records import Record
-from tasks.promotion.parity import TOLERANCES, LabelMargins, ParityResult, check_parity
+from tasks.promotion.parity import LabelMargins, ParityResult, check_parity
 from tasks.promotion.parity_process import answer, main
 from tasks.registry.mlflow_versions import register_version
 from tasks.registry.packaging import AdapterPackage
@@ -58,7 +58,7 @@ def parity(
     records: Sequence[Record] = RECORDS,
     labels: Sequence[str] | None = None,
     label_margins: LabelMargins | None = None,
-    tolerance: float = TOLERANCES["fp32"],
+    tolerance: float = PARITY_TOLERANCES["fp32"],
 ) -> ParityResult:
     return check_parity(
         tracker, "icd10",
@@ -119,7 +119,7 @@ def test_a_version_of_another_way_to_tune_passes(
     version = register(tracker, package)
     reference = trainer_reference(trained, package, RECORDS, references=tmp_path)
 
-    result = parity(tracker, version, reference, tolerance=TOLERANCES["fp32"] if precision == "fp32" else 0.25)
+    result = parity(tracker, version, reference, tolerance=PARITY_TOLERANCES["fp32"] if precision == "fp32" else 0.25)
 
     assert result.passed, result.sentence()
 
@@ -180,7 +180,7 @@ def test_an_adapter_that_is_not_the_trained_one_is_caught_by_its_logits(
 
     assert not result.passed
     assert result.worst_difference is not None
-    assert result.worst_difference > TOLERANCES["fp32"]
+    assert result.worst_difference > PARITY_TOLERANCES["fp32"]
     assert set(result.differing) == {record.record_id for record in RECORDS}
 
 

@@ -1,6 +1,6 @@
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from io import StringIO
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from configs.schema import Economics
+from tasks.metrics.intervals import PairedDifference
 from tasks.reporting.details import assumptions, cost_note, seed_note, trial_rows
 from tasks.reporting.html_report import render_report
 from tasks.reporting.markdown import summary_as_markdown
@@ -66,7 +67,7 @@ def summary(name: str = "classical", aliases: tuple[str, ...] = ()) -> RunSummar
             "comparisons": [
                 {
                     "option": name, "difference": 0.2, "low": 0.1, "high": 0.3, "p_value": 0.01, "confidence": 0.95,
-                    "method": "Newcombe",
+                    "method": "Newcombe", "n": 100, "test": "exact McNemar",
                 }
             ],
             "gates": [{"name": "parity", "passed": True, "reason": name}],
@@ -193,15 +194,15 @@ def test_where_nothing_was_compared_there_is_no_risk_to_tell() -> None:
     ("low", "high", "colour"), [(0.03, 0.3, "#2f7040"), (0.01, 0.3, "#9a6a00"), (-0.3, 0.02, "#a83a1f")]
 )
 def test_a_gain_is_coloured_by_what_is_sure_of_it(low: float, high: float, colour: str) -> None:
-    row = {"option": "classical", "low": low, "difference": (low + high) / 2, "high": high, "confidence": 0.95}
+    gain = PairedDifference((low + high) / 2, low, high, 0.01, 100, "t", "score", 0.95)
 
-    assert colour in gains_plot([{**row, "p_value": 0.01}], min_gain=0.02)
+    assert colour in gains_plot([{"option": "classical", **asdict(gain)}], min_gain=0.02)
 
 
 def test_a_gain_that_the_test_does_not_confirm_is_not_green() -> None:
-    row = {"option": "classical", "low": 0.03, "difference": 0.1, "high": 0.2, "confidence": 0.95, "p_value": 0.06}
+    gain = PairedDifference(0.1, 0.03, 0.2, 0.06, 100, "t", "score", 0.95)
 
-    assert "#2f7040" not in gains_plot([row], min_gain=0.02)
+    assert "#2f7040" not in gains_plot([{"option": "classical", **asdict(gain)}], min_gain=0.02)
 
 
 def test_the_gain_that_is_wanted_comes_from_the_recipe() -> None:
