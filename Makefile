@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test check format bench bench-training bench-scoring
+.PHONY: help setup demo up down status test test-quick check format bench bench-training bench-scoring
 
 help:    ## Show this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -16,7 +16,7 @@ $(VENV)/.ready: constraints.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,team,dev]'
 	@touch $@
 
-demo: setup   ## Fine-tune Gemma 3 270M on ICD-10 terms, with proof (17 to 28 minutes on 2 cores)
+demo: setup   ## Fine-tune Gemma 3 270M on ICD-10 terms, with proof (13 to 28 minutes on 2 cores)
 	$(BIN)/burnish finetune --recipe configs/icd10.yaml
 
 up: setup     ## Start MLflow, Prefect and a worker on this machine; print their addresses
@@ -30,6 +30,9 @@ status: setup ## Show whether they run and what they do
 
 test: setup   ## Run every test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25
+
+test-quick: setup ## Run the tests that take seconds each: all but whole runs on servers and in a browser
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 check: setup  ## Lint, types and import layers
 	$(BIN)/ruff check .
