@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from tasks.inference.attention_masks import MaskStyle, attention_masks, mask_sty
 from tasks.inference.batching import common_prefix_length
 from tasks.inference.forward import evaluation_mode
 from tasks.inference.key_values import KeysValues, RoomyLayer, passing_cache, roomy_cache
+from tasks.inference.prefix_attention import prefix_attended
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,6 +46,7 @@ class RowContext:
         self._model = model
         self._style = style
         self._cache = cache
+        self._prefix = None if _held_by_cache(style) else prefix.keys_values
         self._key_positions = torch.arange(len(prefix.token_ids), device=model.device)[None]
 
     @classmethod
@@ -52,14 +55,15 @@ class RowContext:
         if style is None:
             cache: Cache = DynamicCache(config=model.config)
         else:
-            capacity = len(prefix.token_ids) + room
-            cache = roomy_cache(_layer_count(model), prefix.keys_values, capacity=capacity)
+            held = prefix if _held_by_cache(style) else NO_PREFIX
+            cache = roomy_cache(_layer_count(model), held.keys_values, capacity=len(held.token_ids) + room)
         return cls(model, style, cache=cache, prefix=prefix)
 
     @classmethod
     def single_pass(cls, model: PreTrainedModel, style: MaskStyle, *, prefix: SharedPrefix) -> RowContext:
         """Rows that will be fed once; nothing is kept of them."""
-        return cls(model, style, cache=passing_cache(_layer_count(model), prefix.keys_values), prefix=prefix)
+        held = prefix if _held_by_cache(style) else NO_PREFIX
+        return cls(model, style, cache=passing_cache(_layer_count(model), held.keys_values), prefix=prefix)
 
     def feed(
         self, token_ids: torch.Tensor, positions: torch.Tensor, *, branches: torch.Tensor | None = None
@@ -80,9 +84,10 @@ class RowContext:
                 self._style, visible, query_positions=positions, key_positions=self._key_positions
             )
             arguments["position_ids"] = positions.clamp(min=0)
-        output = self._model.base_model(
-            input_ids=token_ids, past_key_values=self._cache, use_cache=True, **arguments
-        )  # fmt: skip
+        with nullcontext() if self._prefix is None else prefix_attended(self._model, self._prefix):
+            output = self._model.base_model(
+                input_ids=token_ids, past_key_values=self._cache, use_cache=True, **arguments
+            )
         hidden: torch.Tensor = output.last_hidden_state
         return hidden
 
@@ -179,6 +184,11 @@ def left_padded(
         [-1] * (longest - len(row)) + list(range(first_position, first_position + len(row))) for row in rows
     ]  # fmt: skip
     return torch.tensor(tokens, device=device), torch.tensor(positions, device=device)
+
+
+def _held_by_cache(style: MaskStyle | None) -> bool:
+    """Whether each row's cache holds a copy of the shared prefix: where the model's own attention must see it."""
+    return style is None or style.additive
 
 
 def _layer_count(model: PreTrainedModel) -> int:

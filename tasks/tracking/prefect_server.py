@@ -8,11 +8,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from http.client import HTTPException
 from pathlib import Path
+from typing import Literal
 
 from filelock import FileLock
 
@@ -23,6 +24,9 @@ from tasks.storage.processes import may_be_alive, process_identity, spawn, stop
 _STARTUP_SECONDS = 900.0
 """One that ended is noticed at once; a living one took more than 300 s on 2 cores at a load of 15."""
 _STOP_SECONDS = 5.0
+_ATTEMPT_SECONDS = 5.0
+_PATIENCE_SECONDS = 120.0
+"""For a running server that takes connections and is slow to answer, as on a machine that is busy with fine-tunes."""
 _PROCESS_TAG = "process:"
 INSTALLATION_TAG = "installation:"
 """Begins the tag that names the installation of a flow run."""
@@ -151,26 +155,29 @@ def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -
                 f"the temporary Prefect server ended with status {process.returncode}; its log is {log}; "
                 "if it speaks of a newer database schema, move prefect.db away or update Burnish"
             )
-        if _is_healthy(url):
+        if _health(url) == "healthy":
             return
         time.sleep(0.1)
     raise ServerError(f"the temporary Prefect server did not answer in {_STARTUP_SECONDS:.0f} s; its log is {log}")
 
 
 def _require_healthy(url: str) -> None:
-    if not _is_healthy(url):
-        raise ServerError(
-            f"no Prefect server answers at {url}; start it (`prefect server start`), or unset PREFECT_API_URL "
-            "to use a temporary one"
-        )
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while (health := _health(url)) != "healthy":
+        if health == "away" or time.monotonic() > deadline:
+            raise ServerError(
+                f"no Prefect server answers at {url}; start it (`prefect server start`), or unset PREFECT_API_URL "
+                "to use a temporary one"
+            )
 
 
-def _is_healthy(url: str) -> bool:
+def _health(url: str) -> Literal["healthy", "slow", "away"]:
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError, ValueError):
-        return False
+        with urllib.request.urlopen(f"{url}/health", timeout=_ATTEMPT_SECONDS) as answer:
+            return "healthy" if answer.status == 200 else "away"
+    except (OSError, ValueError, HTTPException) as error:  # a URLError is an OSError
+        timed_out = isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError)
+        return "slow" if timed_out else "away"
 
 
 def _free_port() -> int:

@@ -7,8 +7,10 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from tasks.inference import prefix_attention
+from tasks.inference.attention_masks import mask_style
 from tasks.inference.decoding import generate
-from tasks.inference.row_context import NO_PREFIX, share_prefix
+from tasks.inference.row_context import NO_PREFIX, own_tokens, run_prompts, share_prefix
 
 _DRAW = random.Random(1)
 SHARED = [_DRAW.randrange(3, 97) for _ in range(11)]
@@ -60,6 +62,36 @@ def test_the_shared_prefix_is_what_all_prompts_begin_with(gemma3: PreTrainedMode
     assert list(prefix.token_ids) == SHARED
     assert prefix.keys_values is not None
     assert [tuple(keys.shape) for keys, _ in prefix.keys_values] == [(1, 2, len(SHARED), 8)] * 3
+
+
+def test_rows_hold_no_copy_of_the_shared_prefix(gemma3: PreTrainedModel) -> None:
+    prefix = share_prefix(gemma3, PROMPTS)
+    tails = own_tokens(PROMPTS, prefix)
+
+    context, _, _ = run_prompts(gemma3, mask_style(gemma3), tails, prefix=prefix, pad_id=0, room=30)
+
+    longest = max(map(len, tails))
+    assert {tuple(keys.shape) for keys, _ in context.keys_values()} == {(len(PROMPTS), 2, longest, 8)}
+
+
+def test_attention_over_the_prefix_in_parts_changes_no_answer(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = generate(model, PROMPTS, **SETTINGS)
+
+    monkeypatch.setattr(prefix_attention, "_SCORES_AT_ONCE", 1)
+
+    assert generate(model, PROMPTS, **SETTINGS) == whole
+
+
+def test_the_models_own_attention_is_put_back_after_an_error(gemma3: PreTrainedModel) -> None:
+    prefix = share_prefix(gemma3, PROMPTS)
+    assert prefix.keys_values is not None
+
+    with pytest.raises(KeyboardInterrupt), prefix_attention.prefix_attended(gemma3, prefix.keys_values):
+        raise KeyboardInterrupt
+
+    assert gemma3.config._attn_implementation == "sdpa"
 
 
 def test_a_prefix_of_other_prompts_is_refused(gemma3: PreTrainedModel) -> None:

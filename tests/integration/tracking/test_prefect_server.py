@@ -3,12 +3,59 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
 import pytest
 
+from configs.errors import ServerError
+from tasks.tracking import prefect_server as module
 from tasks.tracking.prefect_server import _without_heartbeats, prefect_server
+
+
+class _Busy(BaseHTTPRequestHandler):
+    """Answers its first request too late, the next at once."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        _Busy.asked += 1
+        if _Busy.asked == 1:
+            time.sleep(1)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def busy_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A running server that is slow to answer."""
+    monkeypatch.setattr(_Busy, "asked", 0)
+    monkeypatch.setattr(module, "_ATTEMPT_SECONDS", 0.3)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Busy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/api"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_running_server_that_is_slow_to_answer_is_waited_for(tmp_path: Path, busy_url: str) -> None:
+    with prefect_server(tmp_path, busy_url) as url:
+        assert url == busy_url
+    assert _Busy.asked == 2
+
+
+def test_one_that_stays_silent_is_told(tmp_path: Path, busy_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.0)
+
+    with pytest.raises(ServerError, match="no Prefect server answers"), prefect_server(tmp_path, busy_url):
+        pass
 
 
 def test_what_fails_while_a_server_starts_leaves_none_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
