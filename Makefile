@@ -31,7 +31,7 @@ status: setup ## Show whether they run and what they do
 test: setup   ## Run every test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25
 
-test-quick: setup ## Run the tests that take seconds each: all but whole runs on servers and in a browser
+test-quick: setup ## Run the tests but those marked slow, which take more than ten seconds each
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 check: setup  ## Lint, types and import layers

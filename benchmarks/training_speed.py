@@ -58,9 +58,28 @@ class Shape:
     records: int
     sweep_batches: int
     """Enough that batches by length have lengths to choose from."""
+    changes: tuple[dict[str, Any], ...]
+    """Of TRL's settings, tried one after the other from the machine's own precision on; one that is faster stays."""
 
 
-SHAPES = {"short": Shape(batch_size=16, records=320, sweep_batches=12), "long": Shape(8, 24, sweep_batches=2)}
+SHAPES = {
+    "short": Shape(
+        batch_size=16,
+        records=320,
+        sweep_batches=12,
+        changes=(
+            {"batches": "by length"}, {"batches": "padding-free"}, {"precision": "fp32"}, {"accumulation": 2},
+            {"accumulation": 4}, {"attention": "eager"}, {"compiled": True},
+        ),
+    ),
+    # equally long: there is no padding to be free of
+    "long": Shape(
+        batch_size=8,
+        records=24,
+        sweep_batches=3,
+        changes=({"accumulation": 2}, {"accumulation": 8}, {"attention": "eager"}, {"compiled": True}),
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,17 +99,6 @@ class TrlSettings:
         passes = "one pass" if self.accumulation == 1 else f"{self.accumulation} passes"
         compiled = ", torch.compile" if self.compiled else ""
         return f"{self.precision}, {self.batches}, {passes} a step, {self.attention}{compiled}"
-
-
-_CHANGES: dict[str, tuple[dict[str, Any], ...]] = {
-    "short": (
-        {"batches": "by length"}, {"batches": "padding-free"}, {"precision": "fp32"}, {"accumulation": 2},
-        {"accumulation": 4}, {"attention": "eager"}, {"compiled": True},
-    ),
-    "long": ({"accumulation": 2}, {"accumulation": 8}, {"attention": "eager"}, {"compiled": True}),
-}  # fmt: skip
-"""Tried one after the other, from the machine's own precision on; one that is faster stays. Long records are equally
-long, so that there is no padding to be free of."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +212,7 @@ def trl(bench: Bench, settings: TrlSettings, *, seed: int, limit: int | None = N
     return Run(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def sweep(bench: Bench, changes: Sequence[dict[str, Any]]) -> TrlSettings:
+def sweep(bench: Bench) -> TrlSettings:
     """Print a table of settings, each timed on a few batches, and return the fastest."""
     limit = min(bench.shape.sweep_batches * bench.shape.batch_size, bench.records)
 
@@ -220,7 +228,7 @@ def sweep(bench: Bench, changes: Sequence[dict[str, Any]]) -> TrlSettings:
     print(f"\n| TRL's settings, on {limit} records | records/s |\n|---|---|")
     best = TrlSettings(bench.precision, "shuffled")
     fastest = rate(best)
-    for change in changes:
+    for change in bench.shape.changes:
         tried = dataclasses.replace(best, **change)
         if tried != best and (found := rate(tried)) > fastest:
             best, fastest = tried, found
@@ -364,7 +372,7 @@ def main() -> None:
             compare_losses(bench, settings)
             return
         if options.sweep:
-            settings = sweep(bench, _CHANGES[options.shape])
+            settings = sweep(bench)
         pairs = compare(bench, settings, pairs=max(options.pairs, options.seeds))
         scores = compare_quality(bench, pairs[: options.seeds]) if options.seeds else []
         floor = floor_seconds_per_record(bench)

@@ -163,21 +163,28 @@ def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -
 
 def _require_healthy(url: str) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while (health := _health(url)) != "healthy":
-        if health == "away" or time.monotonic() > deadline:
+    while (health := _health(url)) == "slow":
+        if time.monotonic() > deadline:
             raise ServerError(
-                f"no Prefect server answers at {url}; start it (`prefect server start`), or unset PREFECT_API_URL "
-                "to use a temporary one"
+                f"the Prefect server at {url} takes connections but has not answered for {_PATIENCE_SECONDS:.0f} s; "
+                "wait until the machine is less busy, or restart the server"
             )
+    if health == "away":
+        raise ServerError(
+            f"no Prefect server answers at {url}; start it (`prefect server start`), or unset PREFECT_API_URL "
+            "to use a temporary one"
+        )
 
 
 def _health(url: str) -> Literal["healthy", "slow", "away"]:
+    """Ask once; slow is a server that takes the connection and says nothing in time."""
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=_ATTEMPT_SECONDS) as answer:
             return "healthy" if answer.status == 200 else "away"
-    except (OSError, ValueError, HTTPException) as error:  # a URLError is an OSError
-        timed_out = isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError)
-        return "slow" if timed_out else "away"
+    except TimeoutError:  # one while connecting comes as a URLError
+        return "slow"
+    except (OSError, ValueError, HTTPException):
+        return "away"
 
 
 def _free_port() -> int:
