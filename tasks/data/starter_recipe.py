@@ -188,17 +188,18 @@ def _prompt_and_completion(rows: Sequence[Row], texts: Sequence[str]) -> tuple[G
 
 
 def _unnamed_completion(rows: Sequence[Row], left: Sequence[str]) -> Guess:
-    """Labels are likelier than notes, and what every row has likelier than what some lack."""
+    """Labels are likelier than notes, many labels than few, and what every row has likelier than what some lack."""
     if not left:
         return Guess(None, "no second text column was found")
     whole = [name for name in left if all(_text(row, name).strip() for row in rows)] or list(left)
-    labels = [name for name in whole if _closed(rows, name).value is not None]
+    labels = [name for name in whole if _closed(rows, name).value is not None and not _names_a_group(name)]
+    labels.sort(key=lambda name: len({_text(row, name) for row in rows}))
     called = next((name for name in whole if re.split(r"[^a-z0-9]+", name.lower())[-1] in _COMPLETIONS), None)
     chosen, why = called or (labels or whole)[-1], "the last text column left"
     if called:
         why = "its name ends like that of an answer"
     elif labels:
-        why = "it has a few values that repeat, as labels do"
+        why = "it has values that repeat, as labels do"
     others = [name for name in left if name != chosen]
     return Guess(chosen, f"{why}; if the answer is in {' or '.join(others)}, name that" if others else why)
 
@@ -230,10 +231,14 @@ def _group_candidates(rows: Sequence[Row], columns: Sequence[str], used: set[str
     for name in columns:
         values = [_scalar(row.get(name)) for row in rows]
         kinds = len({value for value in values if value})
-        is_named = any(word in name.lower() for word in _GROUPS)
+        is_named = _names_a_group(name)
         if name not in used and "" not in values and len(rows) > kinds > (2 if is_named else _MOST_METADATA_VALUES):
             found.append((not is_named, name))
     return tuple(name for _, name in sorted(found, key=lambda each: each[0]))
+
+
+def _names_a_group(column: str) -> bool:
+    return any(word in column.lower() for word in _GROUPS)
 
 
 def _metadata(rows: Sequence[Row], columns: Sequence[str], used: set[str | None]) -> tuple[str, ...]:

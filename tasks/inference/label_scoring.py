@@ -82,7 +82,7 @@ def _run_batch(
     node_positions = positions[:, -1:] + 1 + torch.from_numpy(tree.depths).to(tokens.device)
     branches = torch.ones((1, longest + tree.size, longest + tree.size), dtype=torch.bool, device=tokens.device)
     branches[:, longest:, longest:] = torch.from_numpy(tree.ancestors).to(tokens.device)
-    hidden = RowContext.single_pass(causal, style, prefix=prefix, room=longest + tree.size).feed(
+    hidden = RowContext.single_pass(causal, style, prefix=prefix).feed(
         torch.cat([tokens, nodes], dim=1), torch.cat([positions, node_positions], dim=1), branches=branches
     )
     return hidden[:, longest - 1 :]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,15 +13,12 @@ from tasks.inference.attention_masks import MaskStyle, attention_masks, mask_sty
 from tasks.inference.batching import common_prefix_length
 from tasks.inference.forward import evaluation_mode
 from tasks.inference.key_values import KeysValues, RoomyLayer, passing_cache, roomy_cache
-from tasks.inference.prefix_attention import prefix_attended
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _WORTH_SHARING = 8
 """Tokens below which a shared prefix costs more in an extra pass than it saves."""
-_FP32_TOLERANCE, _TOLERANCE = 1e-3, 0.05
-"""Of the largest hidden state: above rounding in fp32 and in bf16, far below what a prefix seen wrongly does."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +28,6 @@ class SharedPrefix:
     token_ids: tuple[int, ...]
     keys_values: tuple[KeysValues, ...] | None
     """One [1, heads, tokens, width] pair for each layer; None: nothing is shared."""
-    attended: bool = False
-    """Whether all rows may look at the one copy (`prefix_attention`); otherwise each row's cache holds one."""
 
 
 NO_PREFIX = SharedPrefix((), None)
@@ -50,26 +44,22 @@ class RowContext:
         self._model = model
         self._style = style
         self._cache = cache
-        self._attended = prefix.keys_values if prefix.attended else None
         self._key_positions = torch.arange(len(prefix.token_ids), device=model.device)[None]
 
     @classmethod
     def growing(cls, model: PreTrainedModel, style: MaskStyle | None, *, prefix: SharedPrefix, room: int) -> RowContext:
         """Rows that will be fed about `room` tokens after the prefix, in several passes."""
-        prefix = _at_its_best(prefix, room)
         if style is None:
             cache: Cache = DynamicCache(config=model.config)
         else:
-            held = NO_PREFIX if prefix.attended else prefix
-            cache = roomy_cache(_layer_count(model), held.keys_values, capacity=len(held.token_ids) + room)
+            capacity = len(prefix.token_ids) + room
+            cache = roomy_cache(_layer_count(model), prefix.keys_values, capacity=capacity)
         return cls(model, style, cache=cache, prefix=prefix)
 
     @classmethod
-    def single_pass(cls, model: PreTrainedModel, style: MaskStyle, *, prefix: SharedPrefix, room: int) -> RowContext:
-        """Rows that will be fed `room` tokens after the prefix, once; nothing is kept of them."""
-        prefix = _at_its_best(prefix, room)
-        held = None if prefix.attended else prefix.keys_values
-        return cls(model, style, cache=passing_cache(_layer_count(model), held), prefix=prefix)
+    def single_pass(cls, model: PreTrainedModel, style: MaskStyle, *, prefix: SharedPrefix) -> RowContext:
+        """Rows that will be fed once; nothing is kept of them."""
+        return cls(model, style, cache=passing_cache(_layer_count(model), prefix.keys_values), prefix=prefix)
 
     def feed(
         self, token_ids: torch.Tensor, positions: torch.Tensor, *, branches: torch.Tensor | None = None
@@ -90,10 +80,9 @@ class RowContext:
                 self._style, visible, query_positions=positions, key_positions=self._key_positions
             )
             arguments["position_ids"] = positions.clamp(min=0)
-        with nullcontext() if self._attended is None else prefix_attended(self._model, self._attended):
-            output = self._model.base_model(
-                input_ids=token_ids, past_key_values=self._cache, use_cache=True, **arguments
-            )
+        output = self._model.base_model(
+            input_ids=token_ids, past_key_values=self._cache, use_cache=True, **arguments
+        )  # fmt: skip
         hidden: torch.Tensor = output.last_hidden_state
         return hidden
 
@@ -129,9 +118,7 @@ def share_prefix(model: torch.nn.Module, prompts: Sequence[Sequence[int]]) -> Sh
         context = RowContext.growing(causal, style, prefix=NO_PREFIX, room=length)
         tokens, positions = left_padded([token_ids], pad_id=0, first_position=0, device=causal.device)
         context.feed(tokens, positions)
-        copied = SharedPrefix(token_ids, context.keys_values())
-        attended = replace(copied, attended=True)
-        return attended if not style.additive and _seen_alike(causal, style, copied, attended) else copied
+        return SharedPrefix(token_ids, context.keys_values())
 
 
 def run_prompts(
@@ -192,32 +179,6 @@ def left_padded(
         [-1] * (longest - len(row)) + list(range(first_position, first_position + len(row))) for row in rows
     ]  # fmt: skip
     return torch.tensor(tokens, device=device), torch.tensor(positions, device=device)
-
-
-def _at_its_best(prefix: SharedPrefix, room: int) -> SharedPrefix:
-    """Return the prefix as rows with so many tokens of their own see it fastest: before longer ones it is copied."""
-    return replace(prefix, attended=prefix.attended and len(prefix.token_ids) >= room)
-
-
-def _seen_alike(model: PreTrainedModel, style: MaskStyle, *prefixes: SharedPrefix) -> bool:
-    """Tell by trial whether two tokens after a prefix see it alike in both ways.
-
-    They don't where a layer makes something else of what its cache holds before it attends, as latent or differential
-    attention does.
-    """
-    first, *_, last = prefixes[0].token_ids
-    tokens, positions = left_padded(
-        [(first, last)], pad_id=0, first_position=len(prefixes[0].token_ids), device=model.device
-    )
-    try:
-        one, other = (
-            RowContext.single_pass(model, style, prefix=prefix, room=2).feed(tokens, positions).float()
-            for prefix in prefixes
-        )
-    except (RuntimeError, NotImplementedError, IndexError):
-        return False
-    tolerance = _FP32_TOLERANCE if model.dtype == torch.float32 else _TOLERANCE
-    return bool((one - other).abs().max() <= tolerance * one.abs().max())
 
 
 def _layer_count(model: PreTrainedModel) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,6 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
-    DeepseekV3Config,
-    DiffLlamaConfig,
     Gemma2Config,
     Gemma3TextConfig,
     Lfm2Config,
@@ -35,7 +32,6 @@ _SMALL: dict[str, Any] = {
     "eos_token_id": 2,
     "max_position_embeddings": 512,
 }
-_LATENT = {"num_key_value_heads": 4, "head_dim": 4}
 _MIXED = ["sliding_attention", "full_attention", "sliding_attention"]
 
 _CONFIGS: dict[str, Callable[[], Any]] = {
@@ -46,18 +42,6 @@ _CONFIGS: dict[str, Callable[[], Any]] = {
     # eager attention, whose masks are added; and logits with a cap
     "gemma2": lambda: Gemma2Config(
         **_SMALL, num_hidden_layers=3, layer_types=_MIXED, sliding_window=6, final_logit_softcapping=2.0
-    ),
-    # attention that makes something else of what the cache holds
-    "diffllama": lambda: DiffLlamaConfig(**_SMALL, num_hidden_layers=2),
-    "latent": lambda: DeepseekV3Config(
-        **{**_SMALL, **_LATENT},
-        num_hidden_layers=2,
-        first_k_dense_replace=2,
-        q_lora_rank=8,
-        kv_lora_rank=8,
-        qk_rope_head_dim=4,
-        qk_nope_head_dim=4,
-        v_head_dim=8,
     ),
     # a convolution layer, which takes no masks of ours
     "lfm2": lambda: Lfm2Config(
@@ -83,12 +67,6 @@ def model(request: pytest.FixtureRequest) -> PreTrainedModel:
 @pytest.fixture(scope="session")
 def gemma3() -> PreTrainedModel:
     return _random_model("gemma3")
-
-
-@pytest.fixture(scope="session")
-def families() -> Callable[[str], PreTrainedModel]:
-    """Makes a model of a family."""
-    return functools.cache(_random_model)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tasks.inference.label_search import choose_labels
 from tasks.inference.row_context import NO_PREFIX
 
 _DRAW = random.Random(1)
-SHARED = [_DRAW.randrange(3, 97) for _ in range(60)]
+SHARED = [_DRAW.randrange(3, 97) for _ in range(11)]
 PROMPTS = [SHARED + [_DRAW.randrange(3, 97) for _ in range(length)] for length in (1, 19, 4, 9, 9, 2, 14, 6)]
 LABELS = [[5, 6, 7, 2], [5, 6, 2], [5, 8, 9, 10, 11, 12, 13, 14, 2], [11, 2], [11, 30, 2], [50], [51, 2], [50]]
 SETTINGS: dict[str, Any] = {"label_ids": LABELS, "pad_id": 0, "token_budget": 2000}

@@ -60,6 +60,7 @@ def test_columns_are_guessed_by_name_and_content() -> None:
         (lambda n: {"ticket_category": "xy"[n % 2], "team": "ab"[n % 2]}, "ticket_category"),
         (lambda n: {"remark": f"remark {n}", "note": "" if n % 3 else f"note {n}"}, "remark"),
         (lambda n: {"class_note": f"note {n}", "team": "ab"[n % 2]}, "team"),
+        (lambda n: {"team": "abcd"[n % 4], "region": "xy"[n % 2], "customer": "abcdefgh"[n % 8]}, "team"),
     ],
     ids=[
         "labels before text",
@@ -68,6 +69,7 @@ def test_columns_are_guessed_by_name_and_content() -> None:
         "end of the name",
         "no labels",
         "begin of the name",
+        "most labels, no group",
     ],
 )
 def test_the_column_of_the_answers_is_found_without_its_usual_name(
