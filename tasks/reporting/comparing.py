@@ -71,11 +71,15 @@ def _side(tracker: Tracker, named: str, *, earlier: int) -> _Side:
     run, _, option = named.partition(":")
     option = option or _CANDIDATE
     found = list(islice(_scored_runs(tracker, run), earlier + 1))
-    if len(found) <= earlier:
-        what = f"only one run of {run!r}" if found else f"no run of {run!r}"
+    if not found:
         raise BurnishError(
-            f"{what} can be compared: a finished one whose scores were kept, as they are from this version of Burnish "
-            "on; run `burnish finetune` on it, or name another run by its id in MLflow"
+            f"no run of {run!r} can be compared: a finished one whose scores were kept, as they are from this version "
+            "of Burnish on; run `burnish finetune` on it, or name another run by its id in MLflow"
+        )
+    if len(found) <= earlier:
+        raise BurnishError(
+            f"only one run of {run!r} can be compared; change something and run `burnish finetune` again, or compare "
+            f"two options of this run: `burnish compare {run} {run}:classical`"
         )
     summary, scores = found[earlier]
     if option not in scores.scores:

@@ -37,6 +37,7 @@ def parameter_importance(trials: Sequence[Mapping[str, Any]], space: Space, *, s
         return Importance({}, "Every trial that finished has the same value, so no field moved it.")
     import optuna
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
     for row in finished:
         fields = [field for field in row["parameters"] if field in space]
