@@ -78,8 +78,8 @@ def _side(tracker: Tracker, named: str, *, earlier: int) -> _Side:
         )
     if len(found) <= earlier:
         raise BurnishError(
-            f"only one run of {run!r} can be compared; change something and run `burnish finetune` again, or compare "
-            f"two options of this run: `burnish compare {run} {run}:classical`"
+            f"only one run of {run!r} can be compared; change something and run `burnish finetune` again, or name two "
+            f"options of this run, as RUN:OPTION; it has {', '.join(found[0][1].scores)}"
         )
     summary, scores = found[earlier]
     if option not in scores.scores:

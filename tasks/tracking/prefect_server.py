@@ -8,18 +8,16 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from http.client import HTTPException
 from pathlib import Path
-from typing import Literal
 
 from filelock import FileLock
 
 from configs.errors import ServerError
 from tasks.storage.durable import make_private_directory
 from tasks.storage.processes import may_be_alive, process_identity, spawn, stop
+from tasks.tracking.running_servers import answers, health
 
 _STARTUP_SECONDS = 900.0
 """One that ended is noticed at once; a living one took more than 300 s on 2 cores at a load of 15."""
@@ -155,7 +153,7 @@ def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -
                 f"the temporary Prefect server ended with status {process.returncode}; its log is {log}; "
                 "if it speaks of a newer database schema, move prefect.db away or update Burnish"
             )
-        if _health(url) == "healthy":
+        if answers(f"{url}/health", within_seconds=_ATTEMPT_SECONDS):
             return
         time.sleep(0.1)
     raise ServerError(f"the temporary Prefect server did not answer in {_STARTUP_SECONDS:.0f} s; its log is {log}")
@@ -163,28 +161,17 @@ def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -
 
 def _require_healthy(url: str) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while (health := _health(url)) == "slow":
+    while (found := health(f"{url}/health", within_seconds=_ATTEMPT_SECONDS)) == "slow":
         if time.monotonic() > deadline:
             raise ServerError(
                 f"the Prefect server at {url} takes connections but has not answered for {_PATIENCE_SECONDS:.0f} s; "
                 "wait until the machine is less busy, or restart the server"
             )
-    if health == "away":
+    if found == "away":
         raise ServerError(
             f"no Prefect server answers at {url}; start it (`prefect server start`), or unset PREFECT_API_URL "
             "to use a temporary one"
         )
-
-
-def _health(url: str) -> Literal["healthy", "slow", "away"]:
-    """Ask once; slow is a server that takes the connection and says nothing in time."""
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=_ATTEMPT_SECONDS) as answer:
-            return "healthy" if answer.status == 200 else "away"
-    except TimeoutError:  # one while connecting comes as a URLError
-        return "slow"
-    except (OSError, ValueError, HTTPException):
-        return "away"
 
 
 def _free_port() -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import urllib.error
 import urllib.request
 from collections.abc import Mapping, MutableMapping
 from dataclasses import asdict, dataclass
+from http.client import HTTPException
 from pathlib import Path
+from typing import Literal
 
 import psutil
 
@@ -73,11 +74,18 @@ def use_running_servers(home: Path, environment: MutableMapping[str, str] | None
 
 def answers(url: str, *, within_seconds: float = _ANSWER_SECONDS) -> bool:
     """Whether a server says that it is well."""
+    return health(url, within_seconds=within_seconds) == "well"
+
+
+def health(url: str, *, within_seconds: float) -> Literal["well", "slow", "away"]:
+    """Ask a server once; slow is one that takes the connection and says nothing in time."""
     try:
         with urllib.request.urlopen(url, timeout=within_seconds) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError, ValueError):
-        return False
+            return "well" if answer.status == 200 else "away"
+    except TimeoutError:  # one while connecting comes as a URLError
+        return "slow"
+    except (OSError, ValueError, HTTPException):
+        return "away"
 
 
 def _file(home: Path) -> Path:

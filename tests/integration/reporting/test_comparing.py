@@ -70,7 +70,7 @@ def test_runs_are_named_by_recipe_or_id_with_an_option(tracker: Tracker, setting
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ("tickets", None, "only one run of 'tickets' can be compared"),
+        ("tickets", None, "only one run of 'tickets' can be compared.*; it has candidate"),
         ("nobody", "tickets", "no run of 'nobody' can be compared"),
         ("tickets", "tickets", "both are the candidate of tickets"),
         ("old", "tickets", "no run of 'old'.*whose scores were kept"),

@@ -14,7 +14,8 @@ import pytest
 
 from configs.errors import ServerError
 from tasks.tracking import prefect_server as module
-from tasks.tracking.prefect_server import _health, _without_heartbeats, prefect_server
+from tasks.tracking.prefect_server import _without_heartbeats, prefect_server
+from tasks.tracking.running_servers import health
 
 
 class _Busy(BaseHTTPRequestHandler):
@@ -61,11 +62,11 @@ def test_one_that_stays_silent_is_told(tmp_path: Path, busy_url: str, monkeypatc
 def test_one_that_takes_no_connection_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     attempts = []
 
-    def count(url: str) -> str:
+    def count(url: str, *, within_seconds: float) -> str:
         attempts.append(url)
-        return _health(url)
+        return health(url, within_seconds=within_seconds)
 
-    monkeypatch.setattr(module, "_health", count)
+    monkeypatch.setattr(module, "health", count)
 
     with pytest.raises(ServerError, match="no Prefect server answers"), prefect_server(tmp_path, "http://127.0.0.1:9"):
         pass
