@@ -27,7 +27,7 @@ from configs.schema import Recipe
 from tasks.data.mapping import to_records
 from tasks.data.snapshots import read_snapshot, write_snapshot
 from tasks.data.sources import load_rows, source_digest
-from tasks.data.splitting import assign_splits
+from tasks.data.splitting import assign_splits, within_limits
 from tasks.inference.answers import read_answers, select_records
 from tasks.inference.jobs import AnswerArguments
 from tasks.inference.options import Decoding, Option
@@ -98,8 +98,9 @@ class Contest:
 def answer_tasks(recipe: Recipe, home: Path, *, records: int, shots: int) -> dict[Decoding, AnswerArguments]:
     """Store the recipe's records below a folder; what each kind of decoding is asked to do with the test records."""
     root = project_root_of(RECIPE)
+    records_found = assign_splits(to_records(load_rows(recipe.data, root), recipe.data), recipe.data)
     digest = write_snapshot(
-        assign_splits(to_records(load_rows(recipe.data, root), recipe.data), recipe.data),
+        within_limits(records_found, recipe.data),
         snapshots=home / "snapshots", source_digest=source_digest(recipe.data, root), labels=recipe.data.labels,
     )  # fmt: skip
     kinds: tuple[Decoding, ...] = ("generate", "label_scoring")

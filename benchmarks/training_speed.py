@@ -30,7 +30,7 @@ from tasks.data.mapping import to_records
 from tasks.data.records import Record, SplitName, Turn
 from tasks.data.snapshots import read_snapshot, write_snapshot
 from tasks.data.sources import load_rows
-from tasks.data.splitting import assign_splits
+from tasks.data.splitting import assign_splits, within_limits
 from tasks.inference.answers import read_answers
 from tasks.inference.jobs import AnswerArguments
 from tasks.inference.options import Option
@@ -320,7 +320,7 @@ def prepare(options: argparse.Namespace, scratch: Path) -> Bench:
         records, labels = _long_records(recipe, count, base_directory=bases / base), None
     else:
         data = recipe.data.model_copy(update={"max_train_records": count})
-        records = assign_splits(to_records(load_rows(data, root), data), data)
+        records = within_limits(assign_splits(to_records(load_rows(data, root), data), data), data)
     snapshot = write_snapshot(records, snapshots=scratch / "snapshots", source_digest="0" * 64, labels=labels)
     hardware = dataclasses.replace(detect_hardware(), gpus=())
     return Bench(

@@ -11,7 +11,7 @@ from tasks.tracking.stage_ledger import StageRecord
 
 @flow(name="prepare", flow_run_name="prepare {run.recipe.name}")
 def prepare(run: RecipeRun) -> StageRecord:
-    """Make the snapshot; outputs `snapshot`, `counts`, `labels`, `source`, `calls_tools`."""
+    """Make the snapshot; outputs as of `prepare_snapshot`."""
     check_templates(run)
     prepared = run_stage(
         run,

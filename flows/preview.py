@@ -42,7 +42,7 @@ def preview(
     from tasks.data.preview import preview as rendered_previews
     from tasks.data.preview import records_named, varied
     from tasks.data.sources import load_rows
-    from tasks.data.splitting import assign_splits
+    from tasks.data.splitting import assign_splits, within_limits
     from tasks.models.base_models import import_base
     from tasks.models.tokenizer import load_tokenizer
     from tasks.tracking.shown_text import printable
@@ -54,7 +54,8 @@ def preview(
     if record_ids:
         chosen = records_named(record_ids, found)
     else:
-        train = [record for record in assign_splits(found, data) if record.split == "train"]
+        kept = within_limits(assign_splits(found, data), data)
+        train = [record for record in kept if record.split == "train"]
         chosen = varied(train, count)
     base = import_base(recipe.base, bases=settings.bases, project_root=project_root, hub_allowed=settings.hub_allowed)
     tokenizer = load_tokenizer(settings.bases / base)

@@ -13,16 +13,18 @@ from tasks.data.records import SPLITS, Record, SplitName, Turn
 
 
 def assign_splits(records: Sequence[Record], data: Data) -> list[Record]:
-    """Give each record its split, and keep at most `data.max_*_records` of each; the order stays.
+    """Give each record its split; the order stays.
 
     Splits that the user brought (a column or three files) are kept as they are. Otherwise every group goes where its
-    hash falls, whatever else is in the data: a test record stays a test record as data grows. Limits choose by the
-    hash of the record, so they never move a record to another split either.
+    hash falls, whatever else is in the data: a test record stays a test record as data grows.
     """
-    if not has_own_split(data):
-        records = [
-            dataclasses.replace(record, split=split_of_group(record.group, split=data.split)) for record in records
-        ]
+    if has_own_split(data):
+        return list(records)
+    return [dataclasses.replace(record, split=split_of_group(record.group, split=data.split)) for record in records]
+
+
+def within_limits(records: Sequence[Record], data: Data) -> list[Record]:
+    """Keep at most `data.max_*_records` of each split, chosen by the hash of the record; the order stays."""
     limits: dict[SplitName, int | None] = {
         "train": data.max_train_records,
         "validation": data.max_validation_records,

@@ -43,6 +43,10 @@ def prepare_identity(run: RecipeRun) -> str:
 def prepare_snapshot(run: RecipeRun) -> dict[str, Any]:
     """Load, map, split and store the records.
 
+    Returns:
+        `snapshot`, `counts`, `labels`, `calls_tools` of what is kept; `source` and `dataset`, what it was made from;
+        `test_records_found`, before `data.max_test_records`.
+
     Raises:
         DataError: the source is damaged, or changed while it was read.
     """
@@ -50,13 +54,14 @@ def prepare_snapshot(run: RecipeRun) -> dict[str, Any]:
     from tasks.data.mapping import to_records
     from tasks.data.snapshots import read_snapshot, write_snapshot
     from tasks.data.sources import load_rows, source_digest
-    from tasks.data.splitting import assign_splits
+    from tasks.data.splitting import assign_splits, within_limits
 
     data = with_files_here(run.recipe.data, run.settings)
     source = source_digest(data, run.project_root)
-    records = assign_splits(to_records(load_rows(data, run.project_root), data), data)
+    found = assign_splits(to_records(load_rows(data, run.project_root), data), data)
     if source_digest(data, run.project_root) != source:
         raise DataError("the source changed while it was being read; run the same command again when it is complete")
+    records = within_limits(found, data)
     digest = write_snapshot(records, snapshots=run.settings.snapshots, source_digest=source, labels=data.labels)
     share(run.settings, "snapshots", digest)
     snapshot = read_snapshot(run.settings.snapshots, digest)
@@ -64,6 +69,7 @@ def prepare_snapshot(run: RecipeRun) -> dict[str, Any]:
     return {
         "snapshot": digest,
         "counts": snapshot.counts,
+        "test_records_found": sum(record.split == "test" for record in found),
         "labels": snapshot.labels,
         "source": source,
         "dataset": dataset_key(run.recipe.data.source) if isinstance(run.recipe.data.source, HubSource) else None,

@@ -56,17 +56,24 @@ def _tell_more(summary: RunSummary) -> str:
     if not more:
         return f"More test records would not tell, the two are too close: use {_cheaper(summary)}. {_how(summary)}"
     wanted = f"About {rounded_records(more):,} more test records would tell"
-    if summary.max_test_records is None:
-        return f"{wanted}: bring more records, all that the test set has are used. {until_then}"
+    limit, found = summary.max_test_records, summary.test_records_found
+    if limit is None or (found is not None and found <= limit):
+        return f"{wanted}: bring more records, all that the source has for the test are used. {until_then}"
+    if found is None or _wanted_test_records(summary):
+        return f"{wanted}: raise data.max_test_records, now {limit:,}. {until_then}"
     return (
-        f"{wanted}: raise data.max_test_records (now {summary.max_test_records:,}; what the data hold is taken, "
-        f"so bring more records where that is not enough). {until_then}"
+        f"{wanted}, and the source has {found:,} in all (data.max_test_records uses {limit:,}): bring more records. "
+        f"{until_then}"
     )
 
 
 def _wanted_test_records(summary: RunSummary) -> int | None:
-    more = summary.verdict.get("more_test_records")
-    return summary.max_test_records + rounded_records(more) if more and summary.max_test_records else None
+    """The limit that would tell, None where there is no limit or the source doesn't have as many."""
+    more, found = summary.verdict.get("more_test_records"), summary.test_records_found
+    if not more or not summary.max_test_records:
+        return None
+    wanted = summary.max_test_records + rounded_records(more)
+    return wanted if found is None or wanted <= found else None
 
 
 def _how(summary: RunSummary) -> str:

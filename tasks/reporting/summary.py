@@ -57,6 +57,8 @@ class RunSummary:
     """The base model, in words."""
     max_test_records: int | None = None
     """The recipe's limit."""
+    test_records_found: int | None = None
+    """Test records that the source has, before that limit; None where an older run did not say."""
     min_gain: float = 0.0
     """The recipe's `promotion.min_gain`; 0 where an older run did not say."""
     warnings: tuple[str, ...] = ()

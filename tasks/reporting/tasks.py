@@ -56,6 +56,7 @@ def write_report(run: RecipeRun, base: str, stages: Sequence[StageRecord], reque
         description=run.recipe.description,
         base=base_in_words(run.recipe.base),
         max_test_records=run.recipe.data.max_test_records,
+        test_records_found=outputs["prepare"]["test_records_found"],
         min_gain=run.recipe.promotion.min_gain,
         warnings=tuple(outputs["evaluate"]["warnings"]),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -15,7 +15,7 @@ from tasks.data.icd10 import inclusion_terms
 from tasks.data.mapping import to_records
 from tasks.data.snapshots import read_snapshot, write_snapshot
 from tasks.data.sources import load_rows
-from tasks.data.splitting import assign_splits
+from tasks.data.splitting import assign_splits, within_limits
 
 pytest.importorskip("simple_icd_10_cm", reason="needs the extra `demo`")
 
@@ -66,7 +66,7 @@ def test_test_terms_are_of_unseen_categories(tmp_path: Path) -> None:
             "max_test_records": 512,
         }
     )
-    records = assign_splits(to_records(load_rows(data, tmp_path), data), data)
+    records = within_limits(assign_splits(to_records(load_rows(data, tmp_path), data), data), data)
 
     snapshot = read_snapshot(
         tmp_path, write_snapshot(records, snapshots=tmp_path, source_digest="s", labels=data.labels)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from configs.errors import RecipeError
 from configs.schema import Data, Split
 from tasks.data.records import Record, Turn
-from tasks.data.splitting import assign_splits, normalised, prompt_group, split_of_group
+from tasks.data.splitting import assign_splits, normalised, prompt_group, split_of_group, within_limits
 
 
 def data(**fields: object) -> Data:
@@ -20,6 +20,10 @@ def data(**fields: object) -> Data:
 def record(number: int, *, group: str | None = None) -> Record:
     turns = (Turn("user", f"prompt {number}"),)
     return Record(f"id-{number}", "train", group or f"group-{number}", turns, "answer")
+
+
+def kept_of(count: int, recipe: Data) -> list[Record]:
+    return within_limits(assign_splits([record(number) for number in range(count)], recipe), recipe)
 
 
 def splits_by_id(records: list[Record]) -> dict[str, str]:
@@ -39,8 +43,8 @@ def test_growth_never_moves_a_record_to_another_split(before: int, more: int, sa
 def test_growth_under_limits_never_moves_a_record_to_another_split() -> None:
     recipe = data(max_train_records=40, max_validation_records=10, max_test_records=20)
 
-    small = splits_by_id(assign_splits([record(number) for number in range(300)], recipe))
-    large = splits_by_id(assign_splits([record(number) for number in range(900)], recipe))
+    small = splits_by_id(kept_of(300, recipe))
+    large = splits_by_id(kept_of(900, recipe))
 
     common = small.keys() & large.keys()
     assert common
@@ -50,7 +54,7 @@ def test_growth_under_limits_never_moves_a_record_to_another_split() -> None:
 def test_limits_keep_that_many_records_of_each_split_in_source_order() -> None:
     recipe = data(max_train_records=40, max_validation_records=10, max_test_records=20)
 
-    kept = assign_splits([record(number) for number in range(900)], recipe)
+    kept = kept_of(900, recipe)
 
     assert Counter(item.split for item in kept) == {"train": 40, "validation": 10, "test": 20}
     numbers = [int(item.record_id.removeprefix("id-")) for item in kept]
@@ -60,7 +64,7 @@ def test_limits_keep_that_many_records_of_each_split_in_source_order() -> None:
 def test_a_limit_keeps_a_sample_of_the_whole_data_and_not_its_beginning() -> None:
     recipe = data(max_train_records=50)
 
-    kept = assign_splits([record(number) for number in range(1000)], recipe)
+    kept = kept_of(1000, recipe)
 
     numbers = [int(item.record_id.removeprefix("id-")) for item in kept if item.split == "train"]
     assert 350 < sum(numbers) / len(numbers) < 650

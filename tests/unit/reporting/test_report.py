@@ -275,10 +275,26 @@ def test_a_verdict_that_cannot_be_told_asks_for_more_test_records(tmp_path: Path
     monkeypatch.chdir(tmp_path)
     limited = unsure(max_test_records=512, recipe_file=str(tmp_path / "my recipes" / "t.yaml"))
 
-    assert "About 18,000 more test records would tell: raise data.max_test_records (now 512" in next_step(limited)
+    assert "About 18,000 more test records would tell: raise data.max_test_records, now 512." in next_step(limited)
     assert next_commands(limited)[0] == "burnish finetune --recipe 'my recipes/t.yaml' data.max_test_records=18512"
     assert "bring more records" in next_step(unsure())
     assert not any("max_test_records" in command for command in next_commands(unsure()))
+
+
+@pytest.mark.parametrize(
+    ("found", "advice", "can_be_run"),
+    [
+        (18_512, "raise data.max_test_records, now 512.", True),
+        (18_511, "and the source has 18,511 in all (data.max_test_records uses 512): bring more records.", False),
+        (513, "and the source has 513 in all", False),
+        (512, "bring more records, all that the source has for the test are used.", False),
+    ],
+)
+def test_no_more_test_records_are_asked_for_than_the_source_has(found: int, advice: str, can_be_run: bool) -> None:
+    limited = unsure(max_test_records=512, test_records_found=found)
+
+    assert advice in next_step(limited)
+    assert any("max_test_records" in command for command in next_commands(limited)) == can_be_run
 
 
 def test_a_recipe_elsewhere_is_named_by_its_whole_path(tmp_path: Path, monkeypatch) -> None:
