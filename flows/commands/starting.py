@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.commands.parsing import add_command
+from tasks.tracking.shown_text import printable
 
 
 def add_starting_commands(commands: Any) -> None:
@@ -23,7 +24,10 @@ def add_starting_commands(commands: Any) -> None:
 def _init(options: argparse.Namespace) -> int:
     from tasks.data.starter_file import write_starter
 
-    written = write_starter(options.data, output=options.output, base=options.base, force=options.force)
+    written, guessed = write_starter(options.data, output=options.output, base=options.base, force=options.force)
+    for key, guess in {**guessed.column_guesses(), "labels": guessed.closed}.items():
+        if guess.reason:
+            print(printable(f"{key:<10}  {guess.value or '-'}  ({guess.reason})"))
     first = "check its guesses" if options.base else "fill in `base` (its comment says how) and check the guesses"
     print(f"wrote {written}; {first}, then: burnish preview --recipe {written}")
     return 0

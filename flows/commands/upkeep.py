@@ -45,7 +45,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _clean(options: argparse.Namespace) -> int:
-    from tasks.reporting.cleaning import clean
+    from tasks.reporting.cleaning import clean, what_stays
 
     _, settings = existing(options)
     keep_days = options.keep_days or settings.keep_days
@@ -63,8 +63,8 @@ def _clean(options: argparse.Namespace) -> int:
         for size in (sum(each.size_bytes for each in done.removed), done.kept_bytes, done.over_bytes)
     )
     print(f"{freed} {'would be' if options.dry_run else 'were'} freed, {kept} stay")
-    for held in done.held:
-        print(f"stays {held.as_line()}")
+    for line in what_stays(done, settings.home):
+        print(f"stays {line}")
     if done.over_bytes:
         print(f"{over} more than the bound stay, since versions, unfinished or newest runs need them, or see above")
     return 0

@@ -8,15 +8,15 @@ from pathlib import Path
 from configs.errors import DataError, RecipeError
 from configs.loading import load_recipe, project_root_of
 from tasks.data.data_files import checked_path, file_format, read_rows
-from tasks.data.starter_recipe import guess_recipe, recipe_name
+from tasks.data.starter_recipe import StarterRecipe, guess_recipe, recipe_name
 from tasks.data.starter_text import starter_text
 from tasks.storage.durable import write_text
 
 _KEY = "init"
 
 
-def write_starter(data: Path, *, output: Path | None, base: Path | None, force: bool) -> Path:
-    """Look at a data file, and write a recipe for it that loads.
+def write_starter(data: Path, *, output: Path | None, base: Path | None, force: bool) -> tuple[Path, StarterRecipe]:
+    """Look at a data file, and write a recipe for it that loads; return where it is and what was guessed.
 
     Args:
         data: CSV, JSONL or Parquet.
@@ -38,8 +38,9 @@ def write_starter(data: Path, *, output: Path | None, base: Path | None, force: 
     if not rows:
         raise DataError(f"{_KEY}: {path} has no rows; expected records")
     root = project_root_of(target)
+    guessed = guess_recipe(rows)
     text = starter_text(
-        guess_recipe(rows),
+        guessed,
         name=recipe_name(data.stem),
         data_path=_seen_from(root, data),
         base_path=None if base is None else _seen_from(root, base),
@@ -50,7 +51,7 @@ def write_starter(data: Path, *, output: Path | None, base: Path | None, force: 
     except OSError as error:
         raise RecipeError(f"can't write {target}: {error.strerror or error}") from error
     load_recipe(target)
-    return target
+    return target, guessed
 
 
 def _seen_from(root: Path, path: Path) -> str:

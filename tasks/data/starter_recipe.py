@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 _PROMPTS = ("prompt", "question", "input", "instruction", "text", "term", "query", "source", "sentence", "document")
@@ -75,7 +75,12 @@ class StarterRecipe:
     metric: Guess
     max_tokens: int
     max_tokens_reason: str
-    notes: tuple[str, ...] = field(default=())
+
+    def column_guesses(self) -> dict[str, Guess]:
+        """The guess about each column of the recipe, by its key; those that a recipe of this kind has."""
+        if self.kind == "messages":
+            return {"messages": self.messages, "tools": self.tools}
+        return {"prompt": self.prompt, "completion": self.completion}
 
 
 def guess_recipe(rows: Sequence[Row]) -> StarterRecipe:

@@ -89,11 +89,10 @@ def _economics() -> list[str]:
 
 
 def _columns(guessed: StarterRecipe) -> list[str]:
-    if guessed.kind == "messages":
-        given = [("messages", guessed.messages), ("tools", guessed.tools)]
-    else:
-        given = [("prompt", guessed.prompt), ("completion", guessed.completion)]
-    lines = [_guess(key, guess) for key, guess in given if guess.value is not None or key in ("prompt", "completion")]
+    given = guessed.column_guesses()
+    lines = [
+        _guess(key, guess) for key, guess in given.items() if guess.value is not None or key in ("prompt", "completion")
+    ]
     if guessed.metadata:
         names = ", ".join(map(quoted, guessed.metadata))
         lines.append(f"    metadata: [{names}]  # few different values: for slices (evaluation.slice_by) and templates")

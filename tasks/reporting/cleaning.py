@@ -38,6 +38,7 @@ _WHY_HELD = {
     "prefect": "Prefect's runs, logs and events; the old ones go",
     "servers": "logs, each cut at 10 MB",
 }
+_SMALL_BYTES = 1024**2
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,11 @@ class Stored:
 
     def as_line(self, home: Path) -> str:
         """The line as printed."""
-        size = f"{self.size_bytes / 1024**2:.1f} MiB"
-        return f"{self.path.relative_to(home)}  {size}, {self.age_days:.0f} days old"
+        return f"{self.path.relative_to(home)}  {_mib(self.size_bytes)}, {self.age_days:.0f} days old"
+
+    def folder(self, home: Path) -> str:
+        """The folder of the home that it lies in."""
+        return self.path.relative_to(home).parts[0]
 
 
 @dataclass(frozen=True)
@@ -62,16 +66,14 @@ class Held:
     name: str
     size_bytes: int
 
-    def as_line(self) -> str:
-        """The line as printed."""
-        return f"{self.name}  {self.size_bytes / 1024**2:.1f} MiB, {_WHY_HELD.get(self.name, 'small, and in use')}"
-
 
 @dataclass(frozen=True)
 class Cleaning:
     """What was removed, or would be."""
 
     removed: tuple[Stored, ...]
+    stored: tuple[Stored, ...]
+    """What could be removed and stays."""
     held: tuple[Held, ...]
     """What is never removed, the largest first."""
     kept_bytes: int
@@ -92,7 +94,7 @@ def clean(settings: Settings, *, keep_days: float, max_gib: float | None, dry_ru
     from tasks.tracking.recipe_run import tracker_at
 
     if not settings.home.exists():
-        return Cleaning((), (), 0, 0)
+        return Cleaning((), (), (), 0, 0)
     try:
         with home_alone(settings.home):
             found = list(_stored(settings, needed=needed_names(tracker_at(settings)), now=time.time()))
@@ -106,8 +108,25 @@ def clean(settings: Settings, *, keep_days: float, max_gib: float | None, dry_ru
                     _remove(each.path)
     except LeaseHeld as error:
         raise LeaseHeld(f"a recipe is at work in {settings.home}; clean when it is done") from error
-    kept = held_bytes + sum(each.size_bytes for each in found) - sum(each.size_bytes for each in removed)
-    return Cleaning(tuple(removed), tuple(held), kept, max(0, kept - bound) if bound is not None else 0)
+    stored = tuple(each for each in found if each not in removed)
+    kept = held_bytes + sum(each.size_bytes for each in stored)
+    return Cleaning(tuple(removed), stored, tuple(held), kept, max(0, kept - bound) if bound is not None else 0)
+
+
+def what_stays(done: Cleaning, home: Path) -> Iterator[str]:
+    """Say in a line for each folder what stays in it and why."""
+    for folder in dict.fromkeys(each.folder(home) for each in done.stored):
+        here = [each for each in done.stored if each.folder(home) == folder]
+        needed = sum(each.needed for each in here)
+        why = [f"{needed} needed by a version, or by a newest or unfinished run"] if needed else []
+        why += [f"{len(here) - needed} not old enough"] if needed < len(here) else []
+        yield f"{folder}  {_mib(sum(each.size_bytes for each in here))}, {'; '.join(why)}"
+    small = [each for each in done.held if each.name not in _WHY_HELD and each.size_bytes < _SMALL_BYTES]
+    for each in done.held:
+        if each not in small:
+            yield f"{each.name}  {_mib(each.size_bytes)}, {_WHY_HELD.get(each.name, 'in use')}"
+    if small:
+        yield f"small files that are in use  {_mib(sum(each.size_bytes for each in small))}"
 
 
 def held_in(home: Path, *, besides: Collection[Path]) -> list[Held]:
@@ -178,6 +197,10 @@ def _stored(settings: Settings, *, needed: Collection[str], now: float) -> Itera
         yield _measured(path, needed=False, now=now)
     for path in _entries(settings.quarantine):  # rows that a rule stopped or dropped: only people need them
         yield _measured(path, needed=False, now=now)
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / 1024**2:.1f} MiB"
 
 
 def _entries(folder: Path) -> list[Path]:

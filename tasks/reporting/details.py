@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from configs.schema import BaseSource, Economics, FolderBase, HubBase, PackageBase
+from configs.schema import BaseSource, Economics, FolderBase, HubBase, PackageBase, TinyBase
 
 Outputs = Mapping[str, Mapping[str, Any]]
 """Outputs of each stage, by name."""
@@ -102,10 +102,10 @@ def cost_note(cards: Sequence[Mapping[str, Any]], requests_per_month: int) -> st
 
 
 def assumptions(economics: Economics) -> list[dict[str, Any]]:
-    """What the costs and the net value rest on, and which of it nobody said."""
-    said = economics.model_fields_set
+    """What the costs and the net value rest on, and which of it is Burnish's default, written down or not."""
+    defaults = type(economics)().model_dump(mode="json")
     return [
-        {"name": name, "value": value, "is_default": name not in said}
+        {"name": name, "value": value, "is_default": value == defaults[name]}
         for name, value in economics.model_dump(mode="json").items()
     ]
 
@@ -117,6 +117,16 @@ def base_in_words(base: BaseSource) -> str:
     if isinstance(base, HubBase):
         return base.id
     return base.package if isinstance(base, PackageBase) else "a tiny random model"
+
+
+def base_warnings(base: BaseSource) -> tuple[str, ...]:
+    """What to know of the base before the figures are believed."""
+    if not isinstance(base, TinyBase):
+        return ()
+    return (
+        "the base is a tiny random model that knows no language: the run shows that every stage works on your data, "
+        "its figures and verdict say nothing about a real model",
+    )
 
 
 def card_figures(card: Mapping[str, Any]) -> dict[str, float]:

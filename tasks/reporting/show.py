@@ -26,7 +26,11 @@ def latest_summary(settings: Settings, recipe_name: str | None) -> RunSummary:
     for summary in finished_runs(tracker, recipe_name):
         return _with_present_aliases(tracker, summary)
     what = f"of recipe {recipe_name!r}" if recipe_name else "at all"
-    raise BurnishError(f"no finished run {what} in {settings.home}; run `burnish finetune --recipe FILE` first")
+    others = sorted({summary.recipe for summary in finished_runs(tracker, None)}) if recipe_name else []
+    there_are = f", there are runs of {', '.join(others)}" if others else ""
+    raise BurnishError(
+        f"no finished run {what} in {settings.home}{there_are}; run `burnish finetune --recipe FILE` first"
+    )
 
 
 def finished_runs(tracker: Tracker, named: str | None) -> Iterator[RunSummary]:

@@ -48,7 +48,7 @@ def _facts(summary: RunSummary) -> Table:
         "Verdict": str(summary.verdict.get("sentence", "none yet")),
         "Risk": risk(summary),
         "Next step": next_step(summary),
-        "Beware": " ".join(summary.warnings),
+        "Beware": "; ".join(summary.warnings),
         "Looks worse": str(summary.decision.get("looks_worse", "")),
         "Decision": "\n".join([_decision_line(summary), *map(str, summary.decision.get("reasons", []))]),
         "Rule": str(summary.verdict.get("rule", "")),

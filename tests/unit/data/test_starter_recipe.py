@@ -172,14 +172,14 @@ def test_a_starter_is_written_beside_its_data_and_never_over_another(tmp_path: P
     data = tmp_path / "My terms.csv"
     data.write_text("term,chapter\n" + "".join(f"a {number},{number % 2}\n" for number in range(20)))
 
-    written = write_starter(data, output=None, base=None, force=False)
+    written, _ = write_starter(data, output=None, base=None, force=False)
 
     recipe = load_recipe(written)
     assert written == tmp_path / "My terms.yaml"
     assert (recipe.name, recipe.data.source.path) == ("my_terms", "My terms.csv")  # type: ignore[union-attr]
     with pytest.raises(RecipeError, match="is there already"):
         write_starter(data, output=None, base=None, force=False)
-    assert write_starter(data, output=None, base=tmp_path / "base", force=True) == written
+    assert write_starter(data, output=None, base=tmp_path / "base", force=True)[0] == written
     assert load_recipe(written).base.path == "base"  # type: ignore[union-attr]
 
 
@@ -187,7 +187,7 @@ def test_a_starter_may_lie_elsewhere(tmp_path: Path) -> None:
     data = tmp_path / "d.jsonl"
     data.write_text('{"prompt": "a", "completion": "b"}\n')
 
-    written = write_starter(data, output=tmp_path / "configs" / "mine.yaml", base=None, force=False)
+    written, _ = write_starter(data, output=tmp_path / "configs" / "mine.yaml", base=None, force=False)
 
     assert load_recipe(written).data.source.path == "d.jsonl"  # type: ignore[union-attr]
 
