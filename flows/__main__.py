@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from configs.environment import set_private_switches, set_worker_defaults
 from configs.errors import BurnishError
+from configs.garbage import collect_seldom
 from flows.commands.models import add_model_commands
 from flows.commands.recipes import add_recipe_commands
 from flows.commands.servers import add_server_commands
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 1 a check failed or a bug, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
     remember_interrupts()
+    collect_seldom()
     os.umask(0o077)  # the libraries write private data too
     parser = _parser()
     options = parser.parse_args(arguments)

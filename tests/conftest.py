@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from configs.garbage import collect_seldom
 from tests.e2e.browser import SCREENSHOTS
 
 _STARTED = time.time()
@@ -14,6 +15,7 @@ _STARTED = time.time()
 
 def pytest_configure() -> None:
     """Let Ctrl-C act: a shell's background jobs, and all they start, ignore it, and its tests would wait for ever."""
+    collect_seldom()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
