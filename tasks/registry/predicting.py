@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,6 +42,7 @@ def predict(settings: Settings, reference: str, texts: Sequence[str], *, columns
     try:
         with _bases_at(settings.bases), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about type hints and signatures, nothing that a user could act on
+            logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses a faster kernel for 4 bits
             model = mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}")
         known = model.metadata.get_input_schema().input_names()
     except (OSError, ValueError, mlflow.exceptions.MlflowException) as error:
