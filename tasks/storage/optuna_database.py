@@ -101,7 +101,8 @@ def database_errors(study_url: str) -> Iterator[None]:
         reason = str(getattr(cause, "orig", None) or cause).splitlines()[0]
         raise ServerError(
             f"the study database at {_shown(study_url)} failed: {reason}; it must be reachable, writable, not locked "
-            "by another program, and Optuna's own; correct or unset BURNISH_STUDY_URL (unset: a file in BURNISH_HOME)"
+            "by another program, and Optuna's own: see to that, or correct BURNISH_STUDY_URL (unset: a file in "
+            "BURNISH_HOME), and run the same command again"
         ) from error
 
 

@@ -23,8 +23,8 @@ from tests.e2e.test_kill import assert_no_process_is_left, processes_of
 pytestmark = pytest.mark.slow
 
 LONG = [
-    "training.epochs=100", "training.batch_size=2", "training.evaluations=50", "training.early_stopping_patience=50",
-    "search.trials=1",
+    "training.epochs=100", "training.batch_size=1", "training.evaluations=100", "training.early_stopping_patience=100",
+    "search.trials=1", "data.source.options.count=720",
 ]  # fmt: skip
 """Trains for minutes, with checkpoints all along."""
 
