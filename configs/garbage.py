@@ -11,7 +11,7 @@ _NEW_OBJECTS = 50_000
 def collect_seldom() -> None:
     """Look for garbage in cycles only after many new objects.
 
-    A command looked through the same imported modules again and again, a fifth of its CPU time. For processes that hold
-    no model: what a cycle keeps alive there is small.
+    A command looked through the same imported modules again and again, a fifth of its CPU time. Not for a worker: what
+    a cycle keeps alive may be a model there, and the next one comes at once.
     """
     gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])

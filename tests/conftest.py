@@ -14,7 +14,10 @@ _STARTED = time.time()
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C act: a shell's background jobs, and all they start, ignore it, and its tests would wait for ever."""
+    """Spare the time that looking for garbage takes, and let Ctrl-C act: a shell's background jobs ignore it.
+
+    So does all that they start, and the tests of Ctrl-C would wait for ever.
+    """
     collect_seldom()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

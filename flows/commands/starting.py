@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from flows.commands.parsing import add_command
-from tasks.tracking.shown_text import printable
+from tasks.tracking.shown_text import shortened
+
+_LINE = 300
 
 
 def add_starting_commands(commands: Any) -> None:
@@ -24,10 +26,10 @@ def add_starting_commands(commands: Any) -> None:
 def _init(options: argparse.Namespace) -> int:
     from tasks.data.starter_file import write_starter
 
-    written, guessed = write_starter(options.data, output=options.output, base=options.base, force=options.force)
-    for key, guess in {**guessed.column_guesses(), "labels": guessed.closed}.items():
+    written = write_starter(options.data, output=options.output, base=options.base, force=options.force)
+    for key, guess in {**written.guessed.column_guesses(), "labels": written.guessed.closed}.items():
         if guess.reason:
-            print(printable(f"{key:<10}  {guess.value or '-'}  ({guess.reason})"))
+            print(shortened(f"{key} {guess.value or '-'} ({guess.reason})", _LINE))
     first = "check its guesses" if options.base else "fill in `base` (its comment says how) and check the guesses"
-    print(f"wrote {written}; {first}, then: burnish preview --recipe {written}")
+    print(f"wrote {written.path}; {first}, then: burnish preview --recipe {written.path}")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from configs.errors import DataError, RecipeError
@@ -15,8 +16,16 @@ from tasks.storage.durable import write_text
 _KEY = "init"
 
 
-def write_starter(data: Path, *, output: Path | None, base: Path | None, force: bool) -> tuple[Path, StarterRecipe]:
-    """Look at a data file, and write a recipe for it that loads; return where it is and what was guessed.
+@dataclass(frozen=True)
+class WrittenStarter:
+    """A starter recipe on disk."""
+
+    path: Path
+    guessed: StarterRecipe
+
+
+def write_starter(data: Path, *, output: Path | None, base: Path | None, force: bool) -> WrittenStarter:
+    """Look at a data file, and write a recipe for it that loads.
 
     Args:
         data: CSV, JSONL or Parquet.
@@ -51,7 +60,7 @@ def write_starter(data: Path, *, output: Path | None, base: Path | None, force: 
     except OSError as error:
         raise RecipeError(f"can't write {target}: {error.strerror or error}") from error
     load_recipe(target)
-    return target, guessed
+    return WrittenStarter(target, guessed)
 
 
 def _seen_from(root: Path, path: Path) -> str:

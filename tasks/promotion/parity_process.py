@@ -37,7 +37,7 @@ class Blocked(MetaPathFinder):
 
 def main(job_file: Path) -> None:
     """Make sure that Burnish can't be imported, then answer the job."""
-    gc.set_threshold(50_000, *gc.get_threshold()[1:])  # the imports of this short process leave little garbage
+    gc.set_threshold(50_000, *gc.get_threshold()[1:])  # as configs/garbage.py, which can't be imported here
     blocked = json.loads(job_file.read_text(encoding="utf-8"))["blocked"]
     sys.meta_path.insert(0, Blocked(blocked))
     for name in blocked:

@@ -40,9 +40,7 @@ def predict(settings: Settings, reference: str, texts: Sequence[str], *, columns
         at_hand(settings, "bases", digest_tag(version, BASE))
     mlflow.set_tracking_uri(settings.tracking_uri)
     try:
-        with _bases_at(settings.bases), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about type hints and signatures, nothing that a user could act on
-            logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses a faster kernel for 4 bits
+        with _bases_at(settings.bases), _quiet():
             model = mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}")
         known = model.metadata.get_input_schema().input_names()
     except (OSError, ValueError, mlflow.exceptions.MlflowException) as error:
@@ -64,6 +62,20 @@ def refuse_unknown_columns(given: Iterable[str], takes: Sequence[str], *, what: 
     """
     if unknown := [name for name in given if name not in takes]:
         raise RegistryError(f"{what} takes no column {', '.join(unknown)}; it takes {', '.join(takes) or 'none'}")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without warnings of type hints, signatures and a faster kernel for 4 bits: nothing that a user could act on."""
+    kernels = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    level = kernels.level
+    kernels.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        kernels.setLevel(level)
 
 
 @contextmanager

@@ -35,10 +35,13 @@ _WHY_HELD = {
     "cache": "what libraries keep; may be deleted by hand while nothing runs",
     "mlflow.db": "MLflow's runs; delete them in its UI, then `mlflow gc`",
     "optuna.db": "the trials of studies",
+    "reports": "the HTML report of each recipe's newest run",
     "prefect": "Prefect's runs, logs and events; the old ones go",
     "servers": "logs, each cut at 10 MB",
 }
-_SMALL_BYTES = 1024**2
+_LEFTOVER = "what a killed run left half done; the next one removes it"
+_SHOWN_BYTES = 0.05 * 1024**2
+"""What is smaller would be listed as 0.0 MiB."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +124,9 @@ def what_stays(done: Cleaning, home: Path) -> Iterator[str]:
         why = [f"{needed} needed by a version, or by a newest or unfinished run"] if needed else []
         why += [f"{len(here) - needed} not old enough"] if needed < len(here) else []
         yield f"{folder}  {_mib(sum(each.size_bytes for each in here))}, {'; '.join(why)}"
-    small = [each for each in done.held if each.name not in _WHY_HELD and each.size_bytes < _SMALL_BYTES]
     for each in done.held:
-        if each not in small:
-            yield f"{each.name}  {_mib(each.size_bytes)}, {_WHY_HELD.get(each.name, 'in use')}"
-    if small:
-        yield f"small files that are in use  {_mib(sum(each.size_bytes for each in small))}"
+        if each.size_bytes >= _SHOWN_BYTES:
+            yield f"{each.name}  {_mib(each.size_bytes)}, {_WHY_HELD.get(each.name, _LEFTOVER)}"
 
 
 def held_in(home: Path, *, besides: Collection[Path]) -> list[Held]:

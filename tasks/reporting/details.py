@@ -124,7 +124,7 @@ def base_warnings(base: BaseSource) -> tuple[str, ...]:
     if not isinstance(base, TinyBase):
         return ()
     return (
-        "the base is a tiny random model that knows no language: the run shows that every stage works on your data, "
+        "the base is a tiny random model that knows no language: the run shows that every stage works on these data; "
         "its figures and verdict say nothing about a real model",
     )
 

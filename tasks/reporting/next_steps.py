@@ -34,7 +34,7 @@ def next_commands(summary: RunSummary) -> list[str]:
     recipe, name, step = _recipe(summary), _name(summary), []
     if not summary.model.get("version"):
         return [f"burnish preview --recipe {recipe}"]
-    if summary.verdict.get("kind") == "cannot_tell" and (wanted := _wanted_test_records(summary)):
+    if summary.verdict.get("kind") == "cannot_tell" and (wanted := _wanted_limit(summary)):
         step.append(f"burnish finetune --recipe {recipe} data.max_test_records={wanted}")
     ask = f'burnish predict --model {_model(summary)} "your text"'
     show = f"burnish show {summary.recipe} --json"
@@ -57,23 +57,27 @@ def _tell_more(summary: RunSummary) -> str:
         return f"More test records would not tell, the two are too close: use {_cheaper(summary)}. {_how(summary)}"
     wanted = f"About {rounded_records(more):,} more test records would tell"
     limit, found = summary.max_test_records, summary.test_records_found
-    if limit is None or (found is not None and found <= limit):
-        return f"{wanted}: bring more records, all that the source has for the test are used. {until_then}"
-    if found is None or _wanted_test_records(summary):
+    if limit is None:
+        return f"{wanted}: bring more records, all that the test set has are used. {until_then}"
+    if found is None or found >= limit + rounded_records(more):
         return f"{wanted}: raise data.max_test_records, now {limit:,}. {until_then}"
+    if found <= limit:
+        return f"{wanted}: bring more records, and raise data.max_test_records, now {limit:,}. {until_then}"
     return (
-        f"{wanted}, and the source has {found:,} in all (data.max_test_records uses {limit:,}): bring more records. "
-        f"{until_then}"
+        f"{wanted}, and {found:,} of the source's records are test records: take all of them (data.max_test_records is "
+        f"{limit:,} now), and bring more. {until_then}"
     )
 
 
-def _wanted_test_records(summary: RunSummary) -> int | None:
-    """The limit that would tell, None where there is no limit or the source doesn't have as many."""
-    more, found = summary.verdict.get("more_test_records"), summary.test_records_found
-    if not more or not summary.max_test_records:
+def _wanted_limit(summary: RunSummary) -> str | None:
+    """The value of `data.max_test_records` to try next; None where the limit keeps nothing away."""
+    more, limit, found = (
+        summary.verdict.get("more_test_records"), summary.max_test_records, summary.test_records_found
+    )  # fmt: skip
+    if not more or not limit or (found is not None and found <= limit):
         return None
-    wanted = summary.max_test_records + rounded_records(more)
-    return wanted if found is None or wanted <= found else None
+    wanted = limit + rounded_records(more)
+    return str(wanted) if found is None or found >= wanted else "null"
 
 
 def _how(summary: RunSummary) -> str:

@@ -26,7 +26,7 @@ def latest_summary(settings: Settings, recipe_name: str | None) -> RunSummary:
     for summary in finished_runs(tracker, recipe_name):
         return _with_present_aliases(tracker, summary)
     what = f"of recipe {recipe_name!r}" if recipe_name else "at all"
-    others = sorted({summary.recipe for summary in finished_runs(tracker, None)}) if recipe_name else []
+    others = _recipes_with_runs(tracker) if recipe_name else []
     there_are = f", there are runs of {', '.join(others)}" if others else ""
     raise BurnishError(
         f"no finished run {what} in {settings.home}{there_are}; run `burnish finetune --recipe FILE` first"
@@ -50,6 +50,13 @@ def finished_runs(tracker: Tracker, named: str | None) -> Iterator[RunSummary]:
         text = tracker.read_text(run.info.run_id, SUMMARY_FILE)
         if text is not None:
             yield summary_from_json(json.loads(text))
+
+
+def _recipes_with_runs(tracker: Tracker) -> list[str]:
+    with tracker.explained("list experiments"):
+        experiments = tracker.client.search_experiments()
+    tags = {"burnish.kind": "recipe"}
+    return sorted(each.name for each in experiments if tracker.runs(each.experiment_id, tags=tags, status="FINISHED"))
 
 
 def _with_present_aliases(tracker: Tracker, summary: RunSummary) -> RunSummary:

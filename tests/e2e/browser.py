@@ -30,6 +30,12 @@ _FIRST_VISIT_IS_OVER = """
     localStorage.setItem("_mlflow_model_registry_promo_modal_dismissed_v1", "true");
 """
 """MLflow greets a new visitor with panels and hints that lie over its pages."""
+_FEW_FRAMES = """
+    const drawn = window.requestAnimationFrame.bind(window);
+    window.requestAnimationFrame = (draw) => setTimeout(() => drawn(draw), 200);
+    window.cancelAnimationFrame = clearTimeout;
+"""
+"""Prefect draws the graph of a run anew in each frame; without a GPU that keeps a core busy."""
 _CLOSED = "/mlflow/assistant"
 """The only part of a page that the guard refuses to everybody."""
 _PATIENCE_MILLISECONDS = 60_000
@@ -86,6 +92,7 @@ def visit(browser: Browser, **context_options: object) -> Iterator[Visit]:
     expect.set_options(timeout=_PATIENCE_MILLISECONDS)
     context = browser.new_context(**{"viewport": _VIEWPORT, **context_options})  # type: ignore[arg-type]
     context.add_init_script(_FIRST_VISIT_IS_OVER)
+    context.add_init_script(_FEW_FRAMES)
     page = context.new_page()
     page.set_default_timeout(_PATIENCE_MILLISECONDS)
     seen = Visit(page, [], [])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.installation import Installation, once_for_all_workers, one_prefect_server
+from tests.e2e.installation import Installation, one_prefect_server
 from tests.e2e.servers import Servers, running_servers
 
 
@@ -21,16 +21,12 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Installation:
     """An installation in which the smoke recipe has run once. Read-only: copy it before changing it."""
-
-    def in_folder(folder: Path) -> Installation:
-        return Installation(folder / "home", {"PREFECT_API_URL": prefect_url, "HOME": str(folder / "user")})
-
-    def run(folder: Path) -> None:
-        (folder / "user").mkdir()
-        done = in_folder(folder).smoke()
-        assert done.returncode == 0, done.stderr
-
-    return in_folder(once_for_all_workers(tmp_path_factory, "finished", run))
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "user").mkdir()
+    installation = Installation(folder / "home", {"PREFECT_API_URL": prefect_url, "HOME": str(folder / "user")})
+    done = installation.smoke()
+    assert done.returncode == 0, done.stderr
+    return installation
 
 
 @pytest.fixture

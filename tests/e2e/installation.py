@@ -7,14 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import pytest
-from filelock import FileLock
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUN_TIMEOUT_SECONDS = 900
@@ -80,20 +77,6 @@ def one_prefect_server(home: Path) -> Iterator[str]:
     os.environ["PREFECT_HOME"] = str(home / "prefect")
     with prefect_server(home, None) as url:
         yield url
-
-
-def once_for_all_workers(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """A folder that the first of pytest's workers to ask makes, while others wait; returns this worker's own copy."""
-    base = factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"shared-{name}"
-    made = shared.with_suffix(".made")
-    with FileLock(shared.with_suffix(".lock")):
-        if not made.exists():
-            shutil.rmtree(shared, ignore_errors=True)
-            shared.mkdir()
-            make(shared)
-            made.touch()
-    return shutil.copytree(shared, factory.mktemp(name), dirs_exist_ok=True)
 
 
 def clean_environment() -> dict[str, str]:

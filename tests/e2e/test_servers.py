@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 LONG = [
     "training.epochs=100", "training.batch_size=1", "training.evaluations=100", "training.early_stopping_patience=100",
-    "search.trials=1", "data.source.options.count=720",
+    "search.trials=1",
 ]  # fmt: skip
 """Trains for minutes, with checkpoints all along."""
 
@@ -220,12 +220,13 @@ def test_a_move_in_mlflow_is_unreviewed_until_somebody_says_why(servers: Servers
 
 def test_a_second_fine_tune_waits_and_says_for_whom_and_a_cancelled_one_stops_and_goes_on(servers: Servers) -> None:
     first = servers.submit("finetune/finetune", request={"recipe": "smoke", "overrides": LONG})
-    wait_for(lambda: is_training(servers, first.id), what="the training")
+    wait_for(lambda: servers.run(first.id).state_name == "Running", what="the first to run")
     second = servers.submit("finetune/baseline", request={"recipe": "smoke"})
     waiting = wait_for(
         lambda: (run := servers.run(second.id)).state_name == "Waiting" and run, what="the second to wait"
     )
     assert "smoke" in waiting.state.message
+    wait_for(lambda: is_training(servers, first.id), what="the training")
 
     take_away(servers, "prefect")
     trainers = running(servers, "worker_process")

@@ -35,6 +35,8 @@ def test_the_summary_has_the_documented_form(finished: Installation) -> None:
     assert summary["model"]["version"] == "1"
     assert summary["cost"]["training"] > 0
     assert 100 < summary["peak_rss_mb"] < 6000
+    assert summary["test_records_found"] >= summary["options"][0]["n"]
+    assert "tiny random model" in summary["warnings"][0]
 
 
 def test_a_smoke_model_that_is_beaten_gets_no_alias(finished: Installation) -> None:
@@ -149,6 +151,7 @@ def test_clean_removes_what_is_old_and_nothing_that_a_version_or_the_newest_run_
     assert (shown.returncode, busy.returncode, cleaned.returncode) == (0, 2, 0), cleaned.stderr
     assert "a recipe is at work" in busy.stderr
     assert f"would remove answers/{stale.name}" in shown.stdout
+    assert "stays bases" in cleaned.stdout
     assert not stale.exists()
     again = installation.smoke()
     assert again.returncode == 0, again.stderr
@@ -173,12 +176,20 @@ def test_doctor_says_what_to_do(finished: Installation) -> None:
     assert "delete the damaged folders" in broken.stdout
 
 
-@pytest.mark.parametrize("command", [["show", "nothing"], ["history", "nothing"], ["predict", "--model", "x/1", "a"]])
-def test_what_is_not_there_is_one_clear_error(finished: Installation, command: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["show", "nothing"], "there are runs of smoke;"),
+        (["history", "nothing"], "nothing"),
+        (["predict", "--model", "x/1", "a"], "x"),
+    ],
+)
+def test_what_is_not_there_is_one_clear_error(finished: Installation, command: list[str], said: str) -> None:
     answer = finished.burnish(*command)
 
     assert answer.returncode == 2
     assert answer.stderr.startswith("burnish: ")
+    assert said in answer.stderr
     assert "Traceback" not in answer.stderr
 
 

@@ -22,7 +22,7 @@ def test_a_starter_recipe_can_be_previewed(tmp_path: Path) -> None:
     data = tmp_path / "terms: #1.csv"
     rows = "".join(f"term {number},chapter {number % 3}\n" for number in range(90))
     data.write_text(f'"term: # ""a""\n",chapter\n{rows}')
-    recipe = load_recipe(write_starter(data, output=None, base=tmp_path / "base", force=False)[0])
+    recipe = load_recipe(write_starter(data, output=None, base=tmp_path / "base", force=False).path)
     console = Console(record=True, width=200, quiet=False)
 
     check(recipe, tmp_path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from configs.errors import DataError, RecipeError
 from configs.loading import load_recipe, parse_recipe
 from configs.schema import Economics, Recipe
+from flows.commands.starting import _init
 from tasks.data.starter_file import write_starter
 from tasks.data.starter_recipe import guess_recipe, recipe_name
 from tasks.data.starter_text import quoted, starter_text
@@ -172,14 +174,14 @@ def test_a_starter_is_written_beside_its_data_and_never_over_another(tmp_path: P
     data = tmp_path / "My terms.csv"
     data.write_text("term,chapter\n" + "".join(f"a {number},{number % 2}\n" for number in range(20)))
 
-    written, _ = write_starter(data, output=None, base=None, force=False)
+    written = write_starter(data, output=None, base=None, force=False).path
 
     recipe = load_recipe(written)
     assert written == tmp_path / "My terms.yaml"
     assert (recipe.name, recipe.data.source.path) == ("my_terms", "My terms.csv")  # type: ignore[union-attr]
     with pytest.raises(RecipeError, match="is there already"):
         write_starter(data, output=None, base=None, force=False)
-    assert write_starter(data, output=None, base=tmp_path / "base", force=True)[0] == written
+    assert write_starter(data, output=None, base=tmp_path / "base", force=True).path == written
     assert load_recipe(written).base.path == "base"  # type: ignore[union-attr]
 
 
@@ -187,7 +189,7 @@ def test_a_starter_may_lie_elsewhere(tmp_path: Path) -> None:
     data = tmp_path / "d.jsonl"
     data.write_text('{"prompt": "a", "completion": "b"}\n')
 
-    written, _ = write_starter(data, output=tmp_path / "configs" / "mine.yaml", base=None, force=False)
+    written = write_starter(data, output=tmp_path / "configs" / "mine.yaml", base=None, force=False).path
 
     assert load_recipe(written).data.source.path == "d.jsonl"  # type: ignore[union-attr]
 
@@ -206,3 +208,18 @@ def test_a_starter_searches_and_names_what_the_money_rests_on() -> None:
     assert set(recipe.search.space) == {"learning_rate", "lora_rank"}
     assert recipe.economics == Economics()
     assert set(Economics.model_fields) == recipe.economics.model_fields_set
+
+
+def test_the_command_says_which_columns_it_took_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "tickets.jsonl"
+    rows = [{"question": f"where {n}", "region": "ab"[n % 2], "team\nwrote x": "xyz"[n % 3]} for n in range(60)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    _init(argparse.Namespace(data=data, output=None, base=None, force=False))
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "prompt question (its name says so)"
+    assert lines[1].startswith("completion team wrote x (it has values that repeat")
+    assert "if the answer is in region, name that" in lines[1]
+    assert lines[2].startswith("labels infer (3 different completions")
+    assert lines[3].startswith(f"wrote {tmp_path / 'tickets.yaml'}; fill in `base`")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from configs.schema import Economics
+from configs.schema import Economics, FolderBase, TinyBase
 from tasks.metrics.intervals import PairedDifference
-from tasks.reporting.details import assumptions, cost_note, seed_note, trial_rows
+from tasks.reporting.details import assumptions, base_warnings, cost_note, seed_note, trial_rows
 from tasks.reporting.html_report import render_report
 from tasks.reporting.markdown import summary_as_markdown
 from tasks.reporting.next_steps import next_commands, next_step
@@ -101,14 +101,19 @@ def test_a_gate_that_was_not_checked_has_no_tick() -> None:
     assert '<td class="pass">parity' in html
 
 
-def test_what_the_money_rests_on_is_shown_and_what_nobody_said() -> None:
+def test_what_the_money_rests_on_is_shown_and_which_of_it_is_a_default_though_written_down() -> None:
     shown = summary()
-    shown.details["assumptions"] = assumptions(Economics(value_per_correct_answer=2.5))
+    shown.details["assumptions"] = assumptions(Economics(value_per_correct_answer=2.5, requests_per_month=100_000))
 
     html = render_report(shown)
 
     assert re.search(r"value per correct answer</td><td class=\"n\">2\.50?</td><td></td>", html)
-    assert re.search(r"requests per month</td><td class=\"n\">[\d,]+</td><td>a default: set your own</td>", html)
+    assert re.search(r"requests per month</td><td class=\"n\">[\d,]+</td><td>the default: check it</td>", html)
+
+
+def test_a_base_that_knows_no_language_is_called_out_and_a_real_one_is_not() -> None:
+    assert "tiny random model" in base_warnings(TinyBase())[0]
+    assert base_warnings(FolderBase(path="models/real")) == ()
 
 
 def test_a_refused_fine_tune_is_not_offered_as_the_thing_to_use() -> None:
@@ -282,19 +287,20 @@ def test_a_verdict_that_cannot_be_told_asks_for_more_test_records(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("found", "advice", "can_be_run"),
+    ("found", "advice", "limit"),
     [
-        (18_512, "raise data.max_test_records, now 512.", True),
-        (18_511, "and the source has 18,511 in all (data.max_test_records uses 512): bring more records.", False),
-        (513, "and the source has 513 in all", False),
-        (512, "bring more records, all that the source has for the test are used.", False),
+        (18_512, "raise data.max_test_records, now 512.", "18512"),
+        (18_511, "18,511 of the source's records are test records: take all of them", "null"),
+        (513, "513 of the source's records are test records: take all of them", "null"),
+        (512, "bring more records, and raise data.max_test_records, now 512.", None),
     ],
 )
-def test_no_more_test_records_are_asked_for_than_the_source_has(found: int, advice: str, can_be_run: bool) -> None:
+def test_no_more_test_records_are_asked_for_than_the_source_has(found: int, advice: str, limit: str | None) -> None:
     limited = unsure(max_test_records=512, test_records_found=found)
 
     assert advice in next_step(limited)
-    assert any("max_test_records" in command for command in next_commands(limited)) == can_be_run
+    asked = [command.partition("max_test_records=")[2] for command in next_commands(limited)]
+    assert [each for each in asked if each] == ([limit] if limit else [])
 
 
 def test_a_recipe_elsewhere_is_named_by_its_whole_path(tmp_path: Path, monkeypatch) -> None:
