@@ -11,8 +11,8 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-from configs.environment import HEARTBEAT_SECONDS
 from tasks.tracking.prefect_events import DATA_CHANGED, RECIPE_RESOURCE, RETRAIN_REQUESTED
+from tasks.tracking.prefect_heartbeats import SILENT_MESSAGE, SILENT_SECONDS
 from tasks.tracking.prefect_server import INSTALLATION_TAG
 
 _RECIPE = "event.payload.recipe | default(event.resource.id | replace('" + RECIPE_RESOURCE + "', ''))"
@@ -21,9 +21,6 @@ _ENDED_BADLY = ("Failed", "Crashed", "Rejected")
 """Names of the retrain's final states that somebody should hear of."""
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
-SILENT_SECONDS = 2 * HEARTBEAT_SECONDS + 5
-"""Two beats missed mean that the process is gone, or that the server was."""
-SILENT_MESSAGE = f"no heartbeat for {SILENT_SECONDS} s: its process is gone; run it again, it goes on"
 FINAL_STATES = (
     "Completed", "Failed", "Crashed", "Cancelled", "TimedOut",
     "Skipped", "Rejected", "Promoted", "Unchanged", "Changed", "First look",

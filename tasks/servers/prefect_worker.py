@@ -36,9 +36,9 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 
 from configs.environment import HEARTBEAT_SECONDS
 from configs.errors import ServerError
-from tasks.monitoring.automations import SILENT_MESSAGE
 from tasks.servers.services import POOL, POOL_TYPE, PROJECT
 from tasks.storage.processes import bound_to_this_process
+from tasks.tracking.prefect_heartbeats import fell_silent
 
 _CANCELLATION_POLL_SECONDS = 2.0
 _ALIVE = "its process was alive all the time, but the server was not there to hear of it"
@@ -71,7 +71,7 @@ async def cancelled(client: PrefectClient, flow_run: UUID, *, poll_seconds: floa
         await anyio.sleep(poll_seconds)
         try:
             state = (await client.read_flow_run(flow_run)).state
-            if state is not None and state.is_crashed() and state.message == SILENT_MESSAGE:
+            if fell_silent(state):
                 await client.set_flow_run_state(flow_run, Running(message=_ALIVE), force=True)
         except ObjectNotFound:
             await anyio.sleep_forever()

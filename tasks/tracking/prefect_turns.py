@@ -11,6 +11,7 @@ from configs.errors import LeaseHeld
 from configs.settings import Settings
 from tasks.storage.interrupts import raise_if_interrupted
 from tasks.storage.lease import training_slot
+from tasks.tracking.prefect_heartbeats import fell_silent
 
 log = logging.getLogger("burnish")
 
@@ -59,7 +60,7 @@ def in_turn(take: Callable[[], AbstractContextManager[None]], *, patient: bool) 
 
 
 def _show(name: str, message: str) -> None:
-    """Give the flow run another name and message of Running.
+    """Give the flow run another name and message of Running, also where the server only missed its heartbeats.
 
     Raises:
         KeyboardInterrupt: the run was cancelled, or counts as ended: it must not begin to work.
@@ -71,6 +72,7 @@ def _show(name: str, message: str) -> None:
     with get_client(sync_client=True) as client:
         run = flow_run.get_root_flow_run_id()
         state = client.read_flow_run(run).state
-        if state is not None and (state.is_cancelling() or state.is_final()):
+        unheard = fell_silent(state)
+        if state is not None and not unheard and (state.is_cancelling() or state.is_final()):
             raise KeyboardInterrupt(f"the flow run is {state.name}")
-        client.set_flow_run_state(run, Running(name=name, message=message))
+        client.set_flow_run_state(run, Running(name=name, message=message), force=unheard)

@@ -13,8 +13,8 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Cancelling, Crashed, Running
 
 from configs.errors import ServerError
-from tasks.monitoring.automations import SILENT_MESSAGE
 from tasks.servers.services import PROJECT
+from tasks.tracking.prefect_heartbeats import SILENT_MESSAGE
 
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
 
