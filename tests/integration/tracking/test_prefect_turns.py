@@ -52,8 +52,11 @@ def waits(meanwhile: str) -> str:
         set_state(Crashed(message=meanwhile))
         yield
 
-    with in_turn(take, patient=True):
-        return str(this_run().state_name)
+    try:
+        with in_turn(take, patient=True):
+            return str(this_run().state_name)
+    except KeyboardInterrupt as error:  # it would end pytest
+        return f"interrupted: {error}"
 
 
 def test_a_run_whose_heartbeats_went_unheard_works_when_its_turn_comes(
@@ -67,5 +70,4 @@ def test_a_run_whose_heartbeats_went_unheard_works_when_its_turn_comes(
 def test_a_run_that_counts_as_ended_does_not_begin_to_work(server: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefect_turns, "_POLL_SECONDS", 0.0)
 
-    with pytest.raises(KeyboardInterrupt, match="Crashed"):
-        waits("its machine burnt down")
+    assert waits("its machine burnt down") == "interrupted: the flow run is Crashed"
