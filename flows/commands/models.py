@@ -96,12 +96,14 @@ def _ask(settings: Settings, options: argparse.Namespace, columns: Mapping[str, 
 
     summary = latest_summary(settings, options.recipe)
     name = options.option or str(summary.verdict["recommended"])
+    registered = {"candidate": f"{summary.model['name']}/{summary.model['version']}"}
+    registered["champion"] = f"{summary.model['name']}@champion"
+    if name in registered:
+        answers = predict(settings, registered[name], options.text, columns=columns)
+    else:
+        answers = ask_option(settings, summary.run_id, name, options.text, columns=columns)
     print(f"answered by {name}, run of {summary.finished_at}", file=sys.stderr)
-    if name == "candidate":
-        return predict(settings, f"{summary.model['name']}/{summary.model['version']}", options.text, columns=columns)
-    if name == "champion":
-        return predict(settings, f"{summary.model['name']}@champion", options.text, columns=columns)
-    return ask_option(settings, summary.run_id, name, options.text, columns=columns)
+    return answers
 
 
 def _show(options: argparse.Namespace) -> int:

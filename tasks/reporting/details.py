@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.schema import BaseSource, Economics, FolderBase, HubBase, PackageBase, TinyBase
+from tasks.reporting.summary import TINY_BASE
 
 Outputs = Mapping[str, Mapping[str, Any]]
 """Outputs of each stage, by name."""
@@ -116,7 +117,7 @@ def base_in_words(base: BaseSource) -> str:
         return Path(base.path).name
     if isinstance(base, HubBase):
         return base.id
-    return base.package if isinstance(base, PackageBase) else "a tiny random model"
+    return base.package if isinstance(base, PackageBase) else TINY_BASE
 
 
 def base_warnings(base: BaseSource) -> tuple[str, ...]:

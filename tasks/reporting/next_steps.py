@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from tasks.evaluation.verdict import rounded_records
-from tasks.reporting.summary import RunSummary
+from tasks.reporting.summary import TINY_BASE, RunSummary
 from tasks.tracking.shown_text import printable
 
 
 def next_step(summary: RunSummary) -> str:
     """The one thing to do now, in a sentence or two."""
+    if summary.base == TINY_BASE:
+        return "Name a real base model under `base` and run again; this run shows only that every stage works."
     kind, aliases = summary.verdict.get("kind"), summary.model.get("aliases", [])
     if summary.decision.get("promote") and aliases:
         return f"Use it: {_model(summary)} answers texts, on the command line and for every MLflow user."

@@ -26,8 +26,10 @@ def latest_summary(settings: Settings, recipe_name: str | None) -> RunSummary:
     for summary in finished_runs(tracker, recipe_name):
         return _with_present_aliases(tracker, summary)
     what = f"of recipe {recipe_name!r}" if recipe_name else "at all"
-    others = _recipes_with_runs(tracker) if recipe_name else []
-    there_are = f", there are runs of {', '.join(others)}" if others else ""
+    recipes = _recipes_with_runs(tracker) if recipe_name else []
+    if recipe_name in recipes:
+        raise BurnishError(f"no run {what} has reached its end; `burnish finetune` on its file goes on with the newest")
+    there_are = f", there are runs of {', '.join(recipes)}" if recipes else ""
     raise BurnishError(
         f"no finished run {what} in {settings.home}{there_are}; run `burnish finetune --recipe FILE` first"
     )
@@ -56,7 +58,7 @@ def _recipes_with_runs(tracker: Tracker) -> list[str]:
     with tracker.explained("list experiments"):
         experiments = tracker.client.search_experiments()
     tags = {"burnish.kind": "recipe"}
-    return sorted(each.name for each in experiments if tracker.runs(each.experiment_id, tags=tags, status="FINISHED"))
+    return sorted(each.name for each in experiments if tracker.runs(each.experiment_id, tags=tags))
 
 
 def _with_present_aliases(tracker: Tracker, summary: RunSummary) -> RunSummary:

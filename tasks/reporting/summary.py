@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+TINY_BASE = "a tiny random model"
+"""What `RunSummary.base` says where the base knows no language."""
 SUMMARY_FILE = "summary.json"
 """Artifact of the recipe's run."""
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from configs.schema import Economics, FolderBase, TinyBase
 from tasks.metrics.intervals import PairedDifference
-from tasks.reporting.details import assumptions, base_warnings, cost_note, seed_note, trial_rows
+from tasks.reporting.details import assumptions, base_in_words, base_warnings, cost_note, seed_note, trial_rows
 from tasks.reporting.html_report import render_report
 from tasks.reporting.markdown import summary_as_markdown
 from tasks.reporting.next_steps import next_commands, next_step
@@ -114,6 +114,7 @@ def test_what_the_money_rests_on_is_shown_and_which_of_it_is_a_default_though_wr
 def test_a_base_that_knows_no_language_is_called_out_and_a_real_one_is_not() -> None:
     assert "tiny random model" in base_warnings(TinyBase())[0]
     assert base_warnings(FolderBase(path="models/real")) == ()
+    assert next_step(replace(summary(), base=base_in_words(TinyBase()))).startswith("Name a real base model")
 
 
 def test_a_refused_fine_tune_is_not_offered_as_the_thing_to_use() -> None:
