@@ -39,7 +39,7 @@ _WHY_HELD = {
     "prefect": "Prefect's runs, logs and events; the old ones go",
     "servers": "logs, each cut at 10 MB",
 }
-_LEFTOVER = "what a killed run left half done; the next one removes it"
+_LEFTOVER = "in use, or left half done by a killed run; the next one tidies up"
 _SHOWN_BYTES = 0.05 * 1024**2
 """What is smaller would be listed as 0.0 MiB."""
 

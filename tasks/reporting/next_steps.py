@@ -10,6 +10,9 @@ from tasks.evaluation.verdict import rounded_records
 from tasks.reporting.summary import TINY_BASE, RunSummary
 from tasks.tracking.shown_text import printable
 
+_ALL = "null"
+"""The value of `data.max_test_records` that takes every test record."""
+
 
 def next_step(summary: RunSummary) -> str:
     """The one thing to do now, in a sentence or two."""
@@ -61,14 +64,15 @@ def _tell_more(summary: RunSummary) -> str:
     limit, found = summary.max_test_records, summary.test_records_found
     if limit is None:
         return f"{wanted}: bring more records, all that the test set has are used. {until_then}"
-    if found is None or found >= limit + rounded_records(more):
-        return f"{wanted}: raise data.max_test_records, now {limit:,}. {until_then}"
-    if found <= limit:
+    next_limit = _wanted_limit(summary)
+    if next_limit is None:
         return f"{wanted}: bring more records, and raise data.max_test_records, now {limit:,}. {until_then}"
-    return (
-        f"{wanted}, and {found:,} of the source's records are test records: take all of them (data.max_test_records is "
-        f"{limit:,} now), and bring more. {until_then}"
-    )
+    if next_limit == _ALL:
+        return (
+            f"{wanted}, and {found:,} of the source's records are test records: take all of them "
+            f"(data.max_test_records is {limit:,} now), and bring more. {until_then}"
+        )
+    return f"{wanted}: raise data.max_test_records, now {limit:,}. {until_then}"
 
 
 def _wanted_limit(summary: RunSummary) -> str | None:
@@ -79,7 +83,7 @@ def _wanted_limit(summary: RunSummary) -> str | None:
     if not more or not limit or (found is not None and found <= limit):
         return None
     wanted = limit + rounded_records(more)
-    return str(wanted) if found is None or found >= wanted else "null"
+    return str(wanted) if found is None or found >= wanted else _ALL
 
 
 def _how(summary: RunSummary) -> str:

@@ -73,7 +73,7 @@ def test_what_stays_is_listed_with_its_reason(tmp_path: Path) -> None:
         "bases  4.0 MiB, 1 needed by a version, or by a newest or unfinished run; 1 not old enough",
         "quarantine  1.0 MiB, 1 not old enough",
         "mlflow.db  2.0 MiB, MLflow's runs; delete them in its UI, then `mlflow gc`",
-        "bases  5.0 MiB, what a killed run left half done; the next one removes it",
+        "bases  5.0 MiB, in use, or left half done by a killed run; the next one tidies up",
     ]
 
 
