@@ -144,6 +144,7 @@ def recorded_studies(seeds: int, trials: int) -> Iterator[tuple[list[list[float]
                 curves.append(curve)
                 quality.append(row.value or 0.0)
                 steps.append(row.steps)
+            print(f"study {seed + 1} of {seeds}: {len(curves)} fine-tunes", file=sys.stderr, flush=True)
             yield curves, quality, steps
 
 

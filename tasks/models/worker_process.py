@@ -20,6 +20,7 @@ from io import RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.models.hardware import unused_libraries
 from tasks.models.messages import receive, send
 
 if TYPE_CHECKING:
@@ -69,9 +70,9 @@ def _load(base: dict[str, Any]) -> LoadedBase:
 
 
 def hide_unused_libraries(precision: Precision) -> None:
-    """Let bitsandbytes count as not installed where nothing needs it: peft imports it, which takes 2 s."""
-    if precision != "nf4":
-        sys.modules["bitsandbytes"] = None  # type: ignore[assignment]
+    """Let what this precision has no use for count as not installed."""
+    for library in unused_libraries(precision):
+        sys.modules[library] = None  # type: ignore[assignment]
 
 
 def _run(

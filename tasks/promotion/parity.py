@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import RegistryError
+from configs.schema import Precision
 from tasks.data.chat_messages import message_of
 from tasks.data.records import Record
-from tasks.models.hardware import detect_hardware, threads_per_slot
+from tasks.models.hardware import detect_hardware, threads_per_slot, unused_libraries
 from tasks.promotion.parity_process import NO_TOKEN
 from tasks.storage.child_process import child_environment
 from tasks.storage.durable import make_private_directory
@@ -67,6 +68,7 @@ def check_parity(
     reference: Path,
     labels: Sequence[str] | None,
     label_margins: LabelMargins,
+    precision: Precision,
     tolerance: float,
     batch_size: int,
 ) -> ParityResult:
@@ -80,6 +82,7 @@ def check_parity(
         reference: the file that the worker job `tasks.inference.reference:logits` left.
         labels: the closed set that the version chooses from by label scoring; None: it generates.
         label_margins: asked only about records for which version and trainer choose another label.
+        precision: of the version's base; libraries that it has no use for count as not installed.
         tolerance: largest allowed difference of a logit.
         batch_size: rows at once in the second of the two runs; the first takes one row at a time.
 
@@ -98,6 +101,7 @@ def check_parity(
         "batch_size": batch_size,
         "labels": list(labels) if labels else None,
         "blocked": _BURNISH,
+        "hidden": unused_libraries(precision),
     }
     said = _ask_in_fresh_process(job, tracker.tracking_uri, scratch=tracker.home / "parity")
     if isinstance(said, str):

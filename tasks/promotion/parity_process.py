@@ -38,10 +38,12 @@ class Blocked(MetaPathFinder):
 def main(job_file: Path) -> None:
     """Make sure that Burnish can't be imported, then answer the job."""
     gc.set_threshold(50_000, *gc.get_threshold()[1:])  # as configs/garbage.py, which can't be imported here
-    blocked = json.loads(job_file.read_text(encoding="utf-8"))["blocked"]
-    sys.meta_path.insert(0, Blocked(blocked))
-    for name in blocked:
+    job = json.loads(job_file.read_text(encoding="utf-8"))
+    sys.meta_path.insert(0, Blocked(job["blocked"]))
+    for name in job["blocked"]:
         _check_blocked(name)
+    for name in job["hidden"]:
+        sys.modules[name] = None  # type: ignore[assignment]  # counts as not installed
     answer(job_file, os.environ["MLFLOW_TRACKING_URI"])
 
 

@@ -66,6 +66,7 @@ def check_parity(run: RecipeRun, snapshot: str, option: dict[str, Any], base: st
         reference=run.settings.references / reference / REFERENCE_FILE,
         labels=data.labels if option["decoding"] == "label_scoring" else None,
         label_margins=label_margins,
+        precision=precision_of(run),
         tolerance=run.recipe.promotion.parity_tolerance or PARITY_TOLERANCES[precision_of(run)],
         batch_size=run.recipe.promotion.parity_batch_size,
     )

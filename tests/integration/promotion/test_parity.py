@@ -63,7 +63,7 @@ def parity(
     return check_parity(
         tracker, "icd10",
         version=version, records=records, reference=reference, labels=labels,
-        label_margins=label_margins or _not_asked, tolerance=tolerance, batch_size=4,
+        label_margins=label_margins or _not_asked, precision="fp32", tolerance=tolerance, batch_size=4,
     )  # fmt: skip
 
 
@@ -271,7 +271,7 @@ def test_a_process_that_dies_is_an_error_and_not_a_failed_parity(
 
 
 def test_the_fresh_process_can_not_import_burnish_even_where_it_is_on_the_path(tmp_path: Path) -> None:
-    (tmp_path / "job.json").write_text(json.dumps({"blocked": ["tasks", "json"]}))
+    (tmp_path / "job.json").write_text(json.dumps({"blocked": ["tasks", "json"], "hidden": []}))
     script = Path(main.__code__.co_filename)
 
     process = subprocess.run(
