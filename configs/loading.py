@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from configs.errors import RecipeError
-from configs.hints import did_you_mean
+from configs.hints import closest, did_you_mean
 from configs.schema import NAME_IN_WORDS, NAME_PATTERN, Recipe
 
 SHIPPED = Path(__file__).parent
@@ -18,6 +18,7 @@ SHIPPED = Path(__file__).parent
 
 _MAX_BYTES = 1_000_000
 _MAX_DEPTH = 20
+_MOST_FILES_SHOWN = 10
 
 
 def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
@@ -90,14 +91,21 @@ class _SafeLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _recipes_at_hand(path: Path) -> str:
+    """What to give instead of a path where nothing is: the YAML files beside it, and the shipped recipes."""
+    shipped = [recipe.stem for recipe in shipped_recipes()]
+    beside = sorted(file.name for file in path.parent.glob("*.y*ml"))[:_MOST_FILES_SHOWN]
+    close = closest(path.name, beside) or closest(path.stem, [*shipped, *(Path(name).stem for name in beside)])
+    there = f"in that folder: {', '.join(beside)}; " if beside and path.parent != SHIPPED else ""
+    meant = f"did you mean {close}? " if close else ""
+    return f"{meant}give the path of a YAML file ({there}shipped, by name: {', '.join(shipped)})"
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        names = ", ".join(recipe.name for recipe in shipped_recipes())
-        raise RecipeError(
-            f"no recipe at {path}; give the path of a YAML file (shipped in configs/: {names})"
-        ) from error
+        raise RecipeError(f"no recipe at {path}; {_recipes_at_hand(path)}") from error
     except OSError as error:
         raise RecipeError(f"can't read the recipe {path}: {error.strerror}") from error
     if len(content) > _MAX_BYTES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.settings import Settings
@@ -32,7 +32,8 @@ def add_model_commands(commands: Any) -> None:
     predict.add_argument(
         "--column", metavar="NAME=VALUE", action="append", default=[], help="metadata that the template uses"
     )
-    predict.add_argument("text", metavar="TEXT", nargs="+", help="what to answer, each in quotes")
+    predict.add_argument("--json", action="store_true", help="a line of JSON for each text: its prompt and its answer")
+    predict.add_argument("text", metavar="TEXT", nargs="+", help="what to answer, each in quotes; -: lines from stdin")
     show = add_command(commands, "show", _show, "show the latest run of a recipe (default: of any)")
     show.add_argument("name", metavar="RECIPE", nargs="?", help="a recipe's name, or a run's id in MLflow")
     show.add_argument("--json", action="store_true", help="for programs")
@@ -71,8 +72,11 @@ def _predict(options: argparse.Namespace) -> int:
     from configs.errors import DataError, RecipeError
     from tasks.registry.predicting import predict
 
-    if not all(text.strip() for text in options.text):
-        raise DataError("there is nothing to answer: a text is empty; give one that says something")
+    texts = _lines_from_stdin() if options.text == ["-"] else options.text
+    empty = [str(number) for number, text in enumerate(texts, start=1) if not text.strip()]
+    if empty or not texts:
+        found = f"text {empty[0]} of {len(texts)} is empty" if texts else "standard input is empty"
+        raise DataError(f"there is nothing to answer: {found}; give one that says something")
     if options.option and options.model:
         raise RecipeError("--option belongs to a recipe's run, --model names a registered version; give one of them")
     columns = {name: value for name, _, value in (given.partition("=") for given in options.column)}
@@ -80,15 +84,33 @@ def _predict(options: argparse.Namespace) -> int:
         raise RecipeError("--column takes NAME=VALUE, such as --column clinic=north")
     _, settings = existing(options)
     if options.model:
-        outputs = predict(settings, options.model, options.text, columns=columns)
+        answers = predict(settings, options.model, texts, columns=columns)
     else:
-        outputs = _ask(settings, options, columns)
-    for output in outputs:
-        print(printable(output) if sys.stdout.isatty() else output)
+        answers = _ask(settings, options, texts, columns)
+    for text, answer in zip(texts, answers, strict=True):
+        line = json.dumps({"prompt": text, "answer": answer}, ensure_ascii=False) if options.json else answer
+        print(printable(line) if sys.stdout.isatty() else line)
     return 0
 
 
-def _ask(settings: Settings, options: argparse.Namespace, columns: Mapping[str, str]) -> list[str]:
+def _lines_from_stdin() -> list[str]:
+    """A text for each line, so that answers stand in the lines of their texts.
+
+    Raises:
+        DataError: it isn't UTF-8.
+    """
+    from configs.errors import DataError
+
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"standard input is not UTF-8 at byte {error.start}; convert it, such as by iconv") from error
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
+
+
+def _ask(
+    settings: Settings, options: argparse.Namespace, texts: Sequence[str], columns: Mapping[str, str]
+) -> list[str]:
     """Answer with an option of the recipe's latest run: the recommended one, unless another is named."""
     from tasks.baselines.asking import ask_option
     from tasks.registry.predicting import predict
@@ -99,9 +121,9 @@ def _ask(settings: Settings, options: argparse.Namespace, columns: Mapping[str, 
     registered = {"candidate": f"{summary.model['name']}/{summary.model['version']}"}
     registered["champion"] = f"{summary.model['name']}@champion"
     if name in registered:
-        answers = predict(settings, registered[name], options.text, columns=columns)
+        answers = predict(settings, registered[name], texts, columns=columns)
     else:
-        answers = ask_option(settings, summary.run_id, name, options.text, columns=columns)
+        answers = ask_option(settings, summary.run_id, name, texts, columns=columns)
     print(f"answered by {name}, run of {summary.finished_at}", file=sys.stderr)
     return answers
 

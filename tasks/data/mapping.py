@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from configs.errors import DataError, RecipeError
+from configs.hints import closest
 from configs.schema import Columns, Data
 from tasks.data.records import SPLITS, Record, SplitName, Turn
 from tasks.data.snapshots import turn_values
@@ -93,10 +94,19 @@ def _check_columns(found: tuple[str, ...], data: Data) -> None:
         wanted |= {"data.columns.prompt": columns.prompt, "data.columns.completion": columns.completion}
     wanted |= {} if data.group_by is None else {"data.group_by": data.group_by}
     wanted |= {} if data.split.column is None else {"data.split.column": data.split.column}
-    missing = [f"{key} names {name!r}" for key, name in wanted.items() if name not in found]
+    missing = {key: name for key, name in wanted.items() if name not in found}
     if missing:
+        named = "; ".join(f"{key} names {name!r}{_close_column(name, found)}" for key, name in missing.items())
         shown = ", ".join(map(repr, found[:50])) + (", …" if len(found) > 50 else "")
-        raise DataError(f"{'; '.join(missing)}, which the data doesn't have; columns found: {shown}; map them there")
+        raise DataError(
+            f"{named}, which the data doesn't have; columns found: {shown}; set {' and '.join(missing)} in the recipe "
+            "to the right one"
+        )
+
+
+def _close_column(name: str, found: tuple[str, ...]) -> str:
+    close = closest(name, found)
+    return f" (did you mean {close!r}?)" if close else ""
 
 
 def _turns(row: Row, columns: Columns, number: int) -> tuple[tuple[Turn, ...], Turn]:

@@ -72,6 +72,8 @@ class StarterRecipe:
     """Its value is `infer` for a closed label set."""
     group_candidates: tuple[str, ...]
     metadata: tuple[str, ...]
+    left_out: tuple[str, ...]
+    """Columns that the recipe does not read."""
     metric: Guess
     max_tokens: int
     max_tokens_reason: str
@@ -94,6 +96,7 @@ def guess_recipe(rows: Sequence[Row]) -> StarterRecipe:
     closed = _closed(rows, completion.value)
     used = {prompt.value, completion.value}
     groups = _group_candidates(rows, columns, used)
+    metadata = _metadata(rows, columns, used | set(groups))
     longest = max((len(_text(row, prompt.value)) + len(_text(row, completion.value)) for row in rows), default=0)
     tokens, reason = _max_tokens(longest)
     return StarterRecipe(
@@ -105,7 +108,8 @@ def guess_recipe(rows: Sequence[Row]) -> StarterRecipe:
         tools=Guess(None, ""),
         closed=closed,
         group_candidates=groups,
-        metadata=_metadata(rows, columns, used | set(groups)),
+        metadata=metadata,
+        left_out=tuple(name for name in columns if name not in used | set(metadata)),
         metric=_metric(closed, rows, completion.value),
         max_tokens=tokens,
         max_tokens_reason=reason,
@@ -125,6 +129,7 @@ def _of_conversations(rows: Sequence[Row], columns: Sequence[str], talk: str) ->
     tools = next((name for name in columns if name != talk and _looks_like_tools(rows, name)), None)
     used = {talk, tools}
     groups = _group_candidates(rows, columns, used)
+    metadata = _metadata(rows, columns, used | set(groups))
     longest = max((len(json.dumps(each, ensure_ascii=False, default=str)) for each in conversations), default=0)
     tokens, reason = _max_tokens(longest)
     metric = (
@@ -142,7 +147,8 @@ def _of_conversations(rows: Sequence[Row], columns: Sequence[str], talk: str) ->
         tools=Guess(tools, "holds lists of tool schemas" if tools else ""),
         closed=Guess(None, "answers in a conversation are free text"),
         group_candidates=groups,
-        metadata=_metadata(rows, columns, used | set(groups)),
+        metadata=metadata,
+        left_out=tuple(name for name in columns if name not in used | set(metadata)),
         metric=metric,
         max_tokens=tokens,
         max_tokens_reason=reason,

@@ -96,6 +96,9 @@ def _columns(guessed: StarterRecipe) -> list[str]:
     if guessed.metadata:
         names = ", ".join(map(quoted, guessed.metadata))
         lines.append(f"    metadata: [{names}]  # few different values: for slices (evaluation.slice_by) and templates")
+    if guessed.left_out:
+        names = _comment(", ".join(guessed.left_out))
+        lines.append(f"    # not read: {names}; to show the model one, add it to metadata and to template.prompt")
     return lines
 
 

@@ -69,7 +69,10 @@ def count_look(run: RecipeRun, snapshot: str, candidate: Option, champion: Incum
         evaluation=run.recipe.evaluation,
         json_schema=run.recipe.json_schema,
     )
-    return spend_look(run.tracker, run.experiment, lineage=lineage_of(run.recipe.data), contest=contest)
+    look = spend_look(run.tracker, run.experiment, lineage=lineage_of(run.recipe.data), contest=contest)
+    if look > 1:
+        log.info("  look %d at this test set: the more looks, the clearer a gain must be (promotion.alpha)", look)
+    return look
 
 
 @task(name="identify the evaluation")

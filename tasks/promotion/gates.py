@@ -136,9 +136,8 @@ def _gain_gates(contest: Contest, policy: Promotion) -> list[GateOutcome]:
         gain = compare(contest.candidate, other, rows=contest.rows, confidence=level)
         passed = gain.surely_above(policy.min_gain)
         reason = (
-            f"over {other.name} {100 * gain.difference:.1f} points, surely at least "
-            f"{100 * gain.low:.1f} ({gain.method}, one-sided {50 * (1 + level):.6g}%); "
-            f"more than {100 * policy.min_gain:g} is wanted"
+            f"over {other.name} {100 * gain.difference:+.1f} points, lower bound {100 * gain.low:+.1f} "
+            f"({50 * (1 + level):.6g}% one-sided, {gain.method}); a bound above {100 * policy.min_gain:g} is wanted"
         )
         if not passed and gain.low > policy.min_gain:
             reason += f", and the {gain.test} test does not confirm it (p = {gain.p_value:.2g})"
@@ -155,7 +154,7 @@ def _gain_gates(contest: Contest, policy: Promotion) -> list[GateOutcome]:
 
 def _score_gate(candidate: Scorecard, policy: Promotion) -> GateOutcome:
     found, limit = candidate.estimate, policy.min_score
-    reason = f"scores {100 * found.value:.1f}%, surely at least {100 * found.low:.1f}%"
+    reason = f"scores {100 * found.value:.1f}%, lower bound {100 * found.low:.1f}%"
     if limit == 0:
         return GateOutcome("score", True, f"{reason}; no limit set", checked=False)
     return GateOutcome("score", found.low >= limit, f"{reason}; {100 * limit:g}% is wanted")

@@ -37,6 +37,7 @@ _REFERENCE = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9_-]{0,62})(@(?P<alias>[A-Za-z0-9_-]{1,255})|/(?P<version>[0-9]{1,9}))?"
 )
 _MOST_VERSIONS_SHOWN = 10
+_MOST_MODELS_SHOWN = 20
 _MISSING = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
 _DENIED = ErrorCode.Name(PERMISSION_DENIED)
 _EXISTS = ErrorCode.Name(RESOURCE_ALREADY_EXISTS)
@@ -250,7 +251,13 @@ def require_model(tracker: Tracker, name: str) -> None:
         RegistryError: there is no such model.
     """
     if not model_exists(tracker, name):
-        raise RegistryError(f"no registered model {name!r}; `burnish finetune` registers one under its recipe's name")
+        with tracker.explained("list the registered models"):
+            known = tracker.client.search_registered_models(max_results=_MOST_MODELS_SHOWN)
+        names = ", ".join(sorted(model.name for model in known))
+        there_are = f"there {'is' if len(known) == 1 else 'are'} {names}; " if known else ""
+        raise RegistryError(
+            f"no registered model {name!r}; {there_are}`burnish finetune` registers one under its recipe's name"
+        )
 
 
 def versions_in_words(tracker: Tracker, name: str) -> str:

@@ -120,6 +120,21 @@ def base_in_words(base: BaseSource) -> str:
     return base.package if isinstance(base, PackageBase) else TINY_BASE
 
 
+def money_warnings(economics: Economics) -> tuple[str, ...]:
+    """What is to be said of net values that rest on nobody's prices."""
+    if not all(row["is_default"] for row in assumptions(economics)):
+        return ()
+    return ("prices and load are Burnish's defaults: the net value is yours once `economics` in the recipe is",)
+
+
+def dropped_warnings(checked: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is to be said of records that validation took out."""
+    dropped = len(checked["dropped_ids"])
+    failed = (each for each in checked["outcomes"] if each["on_failure"] == "drop" and each["failed"])
+    rules = ", ".join(dict.fromkeys(each["rule"].replace("_", " ") for each in failed))
+    return (f"validation dropped {dropped:,} of {checked['records']:,} records ({rules})",) if dropped else ()
+
+
 def base_warnings(base: BaseSource) -> tuple[str, ...]:
     """What to know of the base before the figures are believed."""
     if not isinstance(base, TinyBase):

@@ -39,9 +39,10 @@ def _of_a_yes(summary: RunSummary, gain: Mapping[str, Any], one_end: float) -> s
 
 def _of_a_no(summary: RunSummary, gain: Mapping[str, Any], one_end: float) -> str:
     rivals = sum(option.kind not in ("candidate", "champion") for option in summary.options)
+    each = f" ({_percent(one_end)} for each of {rivals} cheaper options)" if rivals > 1 else ""
     chance = (
         f"A fine-tune that does pay would get this verdict with a chance of nominally {_percent(rivals * one_end)} or "
-        "less. "
+        f"less{each}. "
         if rivals * one_end <= _LARGEST_CHANCE_SHOWN
         else ""
     )

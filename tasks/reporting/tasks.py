@@ -18,7 +18,15 @@ from tasks.data.snapshots import read_snapshot
 from tasks.inference.answers import select_records
 from tasks.metrics.metric_identity import metric_identity
 from tasks.models.tasks import precision_of
-from tasks.reporting.details import assumptions, base_in_words, base_warnings, card_figures, report_details
+from tasks.reporting.details import (
+    assumptions,
+    base_in_words,
+    base_warnings,
+    card_figures,
+    dropped_warnings,
+    money_warnings,
+    report_details,
+)
 from tasks.reporting.html_report import render_report
 from tasks.reporting.markdown import links_as_markdown, summary_as_markdown
 from tasks.reporting.row_scores import SCORES_FILE, RowScores, row_scores, row_scores_as_text
@@ -58,7 +66,12 @@ def write_report(run: RecipeRun, base: str, stages: Sequence[StageRecord], reque
         max_test_records=run.recipe.data.max_test_records,
         test_records_found=outputs["prepare"]["test_records_found"],
         min_gain=run.recipe.promotion.min_gain,
-        warnings=(*base_warnings(run.recipe.base), *outputs["evaluate"]["warnings"]),
+        warnings=(
+            *base_warnings(run.recipe.base),
+            *money_warnings(run.recipe.economics),
+            *dropped_warnings(outputs["validate"]),
+            *outputs["evaluate"]["warnings"],
+        ),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         details=_details(run, outputs),
     )

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -105,8 +106,21 @@ def test_a_bad_override_is_named(tmp_path: Path, override: str) -> None:
 
 
 def test_a_missing_recipe_names_the_shipped_ones(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"smoke\.yaml"):
+    with pytest.raises(RecipeError, match=r"shipped, by name: icd10,.* smoke,"):
         load_recipe(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("recip.yaml", "did you mean recipe.yaml?"), ("smokee", "did you mean smoke?"), ("other", "folder: recipe.yaml;")],
+)
+def test_a_missing_recipe_names_what_was_probably_meant_and_what_lies_beside(
+    tmp_path: Path, asked: str, said: str
+) -> None:
+    write(tmp_path, SMALLEST)
+
+    with pytest.raises(RecipeError, match=re.escape(said)):
+        load_recipe(tmp_path / asked)
 
 
 def test_a_recipe_survives_json(tmp_path: Path) -> None:

@@ -183,6 +183,11 @@ def test_a_missing_column_is_named_with_its_key_and_the_columns_found(fields: di
     assert "columns found: 'prompt', 'completion', 'rest'" in str(caught.value)
 
 
+def test_a_column_that_was_probably_meant_is_named() -> None:
+    with pytest.raises(DataError, match=r"data.columns.prompt names 'Promt' \(did you mean 'prompt'\?\), which"):
+        to_records(loaded({"prompt": "p", "completion": "c"}), data(columns={"prompt": "Promt"}))
+
+
 def test_all_missing_columns_are_reported_at_once() -> None:
     with pytest.raises(DataError, match=r"(?s)columns\.prompt.*columns\.completion.*group_by"):
         to_records(loaded({"other": "x"}), data(group_by="patient"))

@@ -51,6 +51,7 @@ def test_columns_are_guessed_by_name_and_content() -> None:
     assert recipe.data.group_by is None
     assert recipe.evaluation.metric == "exact_match"
     assert guess_recipe(TERMS).group_candidates == ("code",)
+    assert guess_recipe(TERMS).left_out == ("code",)
 
 
 @pytest.mark.parametrize(

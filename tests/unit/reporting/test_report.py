@@ -9,7 +9,16 @@ from rich.console import Console
 
 from configs.schema import Economics, FolderBase, TinyBase
 from tasks.metrics.intervals import PairedDifference
-from tasks.reporting.details import assumptions, base_in_words, base_warnings, cost_note, seed_note, trial_rows
+from tasks.reporting.details import (
+    assumptions,
+    base_in_words,
+    base_warnings,
+    cost_note,
+    dropped_warnings,
+    money_warnings,
+    seed_note,
+    trial_rows,
+)
 from tasks.reporting.html_report import render_report
 from tasks.reporting.markdown import summary_as_markdown
 from tasks.reporting.next_steps import next_commands, next_step
@@ -114,6 +123,24 @@ def test_what_the_money_rests_on_is_shown_and_which_of_it_is_a_default_though_wr
 def test_a_base_that_knows_no_language_is_called_out_and_a_real_one_is_not() -> None:
     assert "tiny random model" in base_warnings(TinyBase())[0]
     assert base_warnings(FolderBase(path="models/real")) == ()
+
+
+def test_prices_that_nobody_set_are_called_out() -> None:
+    assert "Burnish's defaults" in money_warnings(Economics())[0]
+    assert money_warnings(Economics(requests_per_month=5)) == ()
+
+
+def test_dropped_records_are_told_with_the_rules_that_dropped_them() -> None:
+    rules = [
+        {"rule": "exact_duplicates", "on_failure": "drop", "failed": True},
+        {"rule": "email_addresses", "on_failure": "drop", "failed": False},
+        {"rule": "label_imbalance", "on_failure": "warn", "failed": True},
+    ]
+
+    told = dropped_warnings({"dropped_ids": ["a", "b"], "records": 2300, "outcomes": rules})
+
+    assert told == ("validation dropped 2 of 2,300 records (exact duplicates)",)
+    assert dropped_warnings({"dropped_ids": [], "records": 2300, "outcomes": rules}) == ()
     assert next_step(replace(summary(), base=base_in_words(TinyBase()))).startswith("Name a real base model")
 
 

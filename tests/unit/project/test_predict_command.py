@@ -1,0 +1,60 @@
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.__main__ import main
+
+
+@pytest.fixture(autouse=True)
+def shouting_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A registered model that answers in capitals."""
+
+    def predict(settings: Any, reference: str, texts: Sequence[str], *, columns: Any) -> list[str]:
+        return [text.upper() for text in texts]
+
+    monkeypatch.setattr("tasks.registry.predicting.predict", predict)
+    monkeypatch.setattr("flows.commands.models.existing", lambda options: (tmp_path, None))
+
+
+def ask(monkeypatch: pytest.MonkeyPatch, stdin: bytes, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+    return main(["predict", "--model", "tickets@champion", *arguments])
+
+
+def test_each_line_of_stdin_is_a_text_and_gets_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(monkeypatch, "\ufefffirst\r\nsecond,\u2028ä\n".encode(), "-") == 0
+
+    assert capsys.readouterr().out == "FIRST\nSECOND,\u2028Ä\n"
+
+
+def test_json_says_what_was_asked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask(monkeypatch, b"", "--json", 'a "quoted" text', "ä") == 0
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        {"prompt": 'a "quoted" text', "answer": 'A "QUOTED" TEXT'},
+        {"prompt": "ä", "answer": "Ä"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stdin", "said"),
+    [
+        (b"", "standard input is empty"),
+        (b"first\n \nthird\n", "text 2 of 3 is empty"),
+        (b"first\n\xff", "not UTF-8 at byte 6"),
+    ],
+)
+def test_stdin_that_can_not_be_answered_line_by_line_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stdin: bytes, said: str
+) -> None:
+    assert ask(monkeypatch, stdin, "-") == 2
+
+    assert said in capsys.readouterr().err
