@@ -28,10 +28,12 @@ _LOOKS, _RECORDS = 4, 64
 POLICIES = {
     "default": Search(),
     "nobody spared": Search(unpruned_trials=0),
-    "3 spared": Search(unpruned_trials=3),
+    "halving alone": Search(hopeless_standard_errors=None),
+    "hopeless ones alone": Search(unpruned_trials=10**6),
+    "hopeless at 3 standard errors": Search(hopeless_standard_errors=3),
+    "factor 4": Search(reduction_factor=4),
     "first rung at a half": Search(min_fraction=0.5),
-    "factor 3": Search(reduction_factor=3),
-    "factor 3, nobody spared": Search(reduction_factor=3, unpruned_trials=0),
+    "first rung at a quarter, halving alone": Search(min_fraction=0.25, hopeless_standard_errors=None),
 }
 
 Curve = Sequence[float]
@@ -57,7 +59,7 @@ def replay(curves: Sequence[Curve], quality: Sequence[float], steps: Sequence[in
         looks: dict[float, float] = {}
         for look, value in enumerate(curve[:-1], start=1):
             looks[look / len(curve)] = value
-            if falls_behind(looks, known, search):
+            if falls_behind(looks, known, search, records=_RECORDS):
                 taken += steps[number] * look / len(curve)
                 break
         else:
@@ -118,7 +120,7 @@ def table(studies: Sequence[tuple[Sequence[Curve], Sequence[float], Sequence[int
         )
 
 
-def recorded_studies(seeds: int, trials: int) -> Iterator[tuple[list[list[float]], list[float], list[int]]]:
+def recorded_studies(seeds: Sequence[int], trials: int) -> Iterator[tuple[list[list[float]], list[float], list[int]]]:
     """Real studies without pruning; the quality of a trial is its own validation value."""
     from benchmarks.tiny_fine_tunes import SPACE, TRAINING, as_trainers, tiny_fine_tunes
     from tasks.search.results import TrialRequest
@@ -129,11 +131,11 @@ def recorded_studies(seeds: int, trials: int) -> Iterator[tuple[list[list[float]
     silent = TrialCallbacks(lambda request: None, lambda request, report: None, lambda row: None)
     with tempfile.TemporaryDirectory() as folder:
         trainer = tiny_fine_tunes(Path(folder))
-        for seed in range(seeds):
+        for seed in seeds:
             url = f"sqlite:///{folder}/optuna-{seed}.db"
             result = run_study(
                 study_name="study", study_url=url, search=search, training=TRAINING, seed=seed,
-                open_trainer=as_trainers(trainer), callbacks=silent,
+                validation_records=_RECORDS, open_trainer=as_trainers(trainer), callbacks=silent,
             )  # fmt: skip
             curves, quality, steps = [], [], []
             for row in (each for each in result.trials if each.was_trained):
@@ -144,7 +146,7 @@ def recorded_studies(seeds: int, trials: int) -> Iterator[tuple[list[list[float]
                 curves.append(curve)
                 quality.append(row.value or 0.0)
                 steps.append(row.steps)
-            print(f"study {seed + 1} of {seeds}: {len(curves)} fine-tunes", file=sys.stderr, flush=True)
+            print(f"study of seed {seed}: {len(curves)} fine-tunes", file=sys.stderr, flush=True)
             yield curves, quality, steps
 
 
@@ -152,7 +154,8 @@ def main() -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=1000, help="simulated, of 8 trials; fewer of more; 0: none")
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=20, help="studies that are trained; 0: none")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--trials", type=int, default=8)
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -162,8 +165,9 @@ def main() -> int:
         print(f"\nSynthetic curves, {trials} trials a study\n")
         print("\n".join(table([synthetic_study(trials, rng) for _ in range(count)])))
     if options.seeds:
+        seeds = range(options.first_seed, options.first_seed + options.seeds)
         print(f"\nReal fine-tunes of a tiny base, {options.trials} trials a study\n")
-        print("\n".join(table(list(recorded_studies(options.seeds, options.trials)))))
+        print("\n".join(table(list(recorded_studies(seeds, options.trials)))))
     return 0
 
 

@@ -472,10 +472,12 @@ class Search(Section):
     """Stops trials whose validation result falls behind."""
     reduction_factor: int = Field(default=2, ge=2, le=10)
     """Successive halving goes on with one in this many trials at each rung."""
-    min_fraction: float = Field(default=0.25, gt=0, lt=1)
+    min_fraction: float = Field(default=0.75, gt=0, lt=1)
     """Share of a trial's training up to the first rung; each next rung is `reduction_factor` times as far."""
     unpruned_trials: int = Field(default=2, ge=0)
     """Trials that must have reached a rung before others are pruned there."""
+    hopeless_standard_errors: Annotated[float, Field(gt=0)] | None = 2.0
+    """A trial also ends at any look at which another one leads by more than so many standard errors; None: at none."""
     slots: int = Field(default=1, ge=1, le=64)
     """Trials at once, each in its own process (one GPU each where there are GPUs)."""
     confirmation_seeds: int = Field(default=1, ge=0, le=10)

@@ -42,9 +42,10 @@ class Agenda:
         clock: Callable[[], float],
         warm_start: Parameters | None,
         affordable_seconds: float | None,
+        validation_records: int,
     ) -> None:
         self._study, self._search, self._training, self._seed = study, search, training, seed
-        self._affordable_seconds = affordable_seconds
+        self._affordable_seconds, self._validation_records = affordable_seconds, validation_records
         self.ended_because = ""
         """Why the last trial was the last one; "" while trials begin."""
         self._clock, self._started = clock, clock()
@@ -89,7 +90,9 @@ class Agenda:
             # A confirmation is never pruned, nor is a trial that has nothing left to save.
             if work.trial is None or report["fraction"] >= 1:
                 return None
-            goes_on = self._study.report(work.trial, fraction=report["fraction"], value=report["value"])
+            goes_on = self._study.report(
+                work.trial, fraction=report["fraction"], value=report["value"], records=self._validation_records
+            )
             if self._study.stop_requested(work.request.number):
                 return STOPPED_BY_HAND
             return None if goes_on else f"fell behind at step {report['step']} with {report['value']}"
@@ -153,7 +156,7 @@ class Agenda:
                 spent,
                 self._search,
                 affordable=self._affordable_seconds,
-                validation_records=self._training.max_validation_records,
+                validation_records=self._validation_records,
             )
             or ""
         )

@@ -1,7 +1,7 @@
 """When a trial falls behind: asynchronous successive halving over the share of its training that a trial has had.
 
-A pure rule (Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning"). Why it is not Optuna's own
-pruner: docs/decisions/0007-search.md.
+Pure rules: halving after Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", and the difference of
+two shares after Agresti and Caffo 2000. Why it is not Optuna's own pruner: docs/decisions/0007-search.md.
 """
 
 from __future__ import annotations
@@ -18,17 +18,44 @@ _TOLERANCE = 1.0e-3
 """Looks fall on whole steps: a fraction so little below a rung has reached it."""
 
 
-def falls_behind(looks: Looks, rivals: Sequence[Looks], search: Search) -> bool:
-    """Whether a trial is to end at its newest look.
+def falls_behind(looks: Looks, rivals: Sequence[Looks], search: Search, *, records: int) -> bool:
+    """Whether a trial is to end at its newest look: it misses a rung, or is hopeless.
 
-    That look decides for the rungs which it is the first to reach. There the best value so far must be among the best
-    one in `reduction_factor`, rounded up, of all trials that reached the rung; equal values are not behind.
+    The look decides for the rungs which it is the first to reach. There the best value so far must be among the best
+    one in `reduction_factor`, rounded up, of all trials that reached the rung; equal values are not behind. It is
+    hopeless where another trial's best value, at the same share of its training, lies above its own by more than
+    `hopeless_standard_errors`: early values are often chance, and such a difference is not.
 
     Args:
-        looks: of the trial, its newest one included.
+        looks: of the trial, its newest one included; values from 0 to 1.
         rivals: looks of the other trials, also of those that were pruned or still run.
-        search: `reduction_factor`, `min_fraction` and `unpruned_trials` of it.
+        search: `reduction_factor`, `min_fraction`, `unpruned_trials` and `hopeless_standard_errors` of it.
+        records: validation records of a look.
     """
+    return _misses_a_rung(looks, rivals, search) or _is_hopeless(looks, rivals, search, records=records)
+
+
+def _is_hopeless(looks: Looks, rivals: Sequence[Looks], search: Search, *, records: int) -> bool:
+    if search.hopeless_standard_errors is None:
+        return False
+    own, newest = max(looks.values()), max(looks)
+    others = (_value_at(rival, newest) for rival in rivals)
+    return any(
+        _lead(other, own, records=records) > search.hopeless_standard_errors for other in others if other is not None
+    )
+
+
+def _lead(other: float, own: float, *, records: int) -> float:
+    """By how many standard errors a mean of scores lies above another one on as many records.
+
+    As of two independent shares, with a success and a failure added to each: the two are of the same records and their
+    scores lie between 0 and 1, so the true standard error is smaller.
+    """
+    first, second = ((value * records + 1) / (records + 2) for value in (other, own))
+    return (first - second) / math.sqrt((first * (1 - first) + second * (1 - second)) / (records + 2))
+
+
+def _misses_a_rung(looks: Looks, rivals: Sequence[Looks], search: Search) -> bool:
     newest = max(looks)
     for rung in rungs(search):
         if newest < rung - _TOLERANCE:

@@ -105,7 +105,7 @@ class OptunaStudy:
         reach("study:drawn")
         return OpenTrial(number, parameters, handle)
 
-    def report(self, trial: OpenTrial, *, fraction: float, value: float) -> bool:
+    def report(self, trial: OpenTrial, *, fraction: float, value: float, records: int) -> bool:
         """Store the value of a validation look; False when the trial falls behind and shall end.
 
         The step in Optuna is the thousandth of the trial's own training, so that trials of other epochs or batch
@@ -116,7 +116,8 @@ class OptunaStudy:
         if self._search.pruner == "none":
             return True
         looks = {each.number: _looks(each) for each in self._study.get_trials(deepcopy=False) if not _repeats(each)}
-        return not falls_behind(looks.pop(trial.handle.number), [each for each in looks.values() if each], self._search)
+        own = looks.pop(trial.handle.number)
+        return not falls_behind(own, [each for each in looks.values() if each], self._search, records=records)
 
     def stop_requested(self, number: int) -> bool:
         """Whether somebody asked for the end of a trial."""

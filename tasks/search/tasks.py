@@ -93,6 +93,7 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, templates: dict[
         search=section,
         training=recipe.training,
         seed=seed,
+        validation_records=_validation_records(run, snapshot),
         open_trainer=_trainers(run, snapshot=snapshot, base=base, templates=templates, checkpoints=checkpoints),
         callbacks=TrialRuns(run, snapshot, study_name).callbacks(),
         warm_start=warm_start_of(run),
@@ -170,6 +171,16 @@ def train_arguments(
         micro_batches=run.settings.micro_batches,
         max_new_tokens=recipe.evaluation.max_new_tokens, token_budget=recipe.evaluation.batch_tokens,
     ).model_dump(mode="json")  # fmt: skip
+
+
+def _validation_records(run: RecipeRun, snapshot: str) -> int:
+    """Records of a look during training."""
+    from tasks.data.snapshots import read_snapshot
+
+    return min(
+        len(read_snapshot(run.settings.snapshots, snapshot).split("validation")),
+        run.recipe.training.max_validation_records,
+    )
 
 
 def _affordable_seconds(run: RecipeRun) -> float | None:

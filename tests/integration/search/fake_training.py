@@ -26,6 +26,7 @@ SEARCH = Search(
     },
     trials=7,
     reduction_factor=2,
+    min_fraction=0.25,
 )
 
 
@@ -112,6 +113,7 @@ def run(url: str, *, trainer=None, search=SEARCH, training=None, heard=None, nam
         search=search,
         training=training or Training(),
         seed=SEED,
+        validation_records=64,
         open_trainer=open_trainer,
         callbacks=(heard or Heard()).callbacks(),
         **others,

@@ -149,6 +149,7 @@ def test_no_trainer_is_opened_when_there_is_no_work(url):
         search=SEARCH,
         training=Training(),
         seed=SEED,
+        validation_records=64,
         open_trainer=open_trainer,
         callbacks=Heard().callbacks(),
     )
@@ -349,7 +350,7 @@ def run_with(url, **changes):
         yield FakeTrainer()
 
     values = {"search": SEARCH, "open_trainer": open_trainer, "callbacks": Heard().callbacks(), **changes}
-    return run_study(study_name="study", study_url=url, training=Training(), seed=SEED, **values)
+    return run_study(study_name="study", study_url=url, training=Training(), seed=SEED, validation_records=64, **values)
 
 
 def without_seconds(result):

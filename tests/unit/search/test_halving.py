@@ -1,9 +1,16 @@
+import numpy as np
 import pytest
 
 from configs.schema import Search
-from tasks.search.halving import falls_behind, rungs
+from tasks.search import halving
+from tasks.search.halving import rungs
 
-SEARCH = Search(reduction_factor=2, min_fraction=0.25, unpruned_trials=0)
+SEARCH = Search(reduction_factor=2, min_fraction=0.25, unpruned_trials=0, hopeless_standard_errors=None)
+HOPELESS = Search(min_fraction=0.99, hopeless_standard_errors=3)
+
+
+def falls_behind(own, rivals, search, *, records=64):
+    return halving.falls_behind(own, rivals, search, records=records)
 
 
 def looks(*values, every=0.25):
@@ -63,3 +70,38 @@ def test_a_rung_that_few_have_reached_prunes_nobody():
 
 def test_a_look_that_falls_a_step_short_of_a_rung_reaches_it():
     assert falls_behind({0.4995: 0.3}, [looks(0.2, 0.9), looks(0.2, 0.8)], SEARCH) is True
+
+
+@pytest.mark.parametrize(
+    ("own", "rival", "records", "behind"),
+    [
+        (looks(0.2), looks(0.6), 64, True),
+        (looks(0.2), looks(0.4), 64, False),
+        (looks(0.2), looks(0.4), 640, True),
+        (looks(0.0), looks(1.0), 2, False),  # one record or two prove nothing
+        (looks(0.6), looks(0.2), 64, False),
+        (looks(0.2, 0.6), looks(0.6, 0.6), 64, False),
+        (looks(0.6, 0.2), looks(0.6, 0.7), 64, False),  # its best value so far counts
+    ],
+)
+def test_a_trial_ends_anywhere_once_another_one_leads_by_more_than_chance(own, rival, records, behind):
+    assert falls_behind(own, [rival], HOPELESS, records=records) is behind
+    assert falls_behind(own, [looks(0.0), rival], HOPELESS, records=records) is behind
+
+
+def test_the_lead_is_taken_at_the_same_share_of_the_training():
+    late = looks(0.2, 0.2, 0.2, 0.9)
+
+    assert falls_behind(looks(0.2, 0.2), [late], HOPELESS) is False
+    assert falls_behind(looks(0.2), [{0.25: 0.2, 0.5: 0.9}], HOPELESS) is False
+    assert falls_behind(looks(0.2, 0.2), [{0.25: 0.2, 0.5: 0.9}], HOPELESS) is True
+
+
+def test_equal_trials_rarely_count_as_hopeless():
+    rng = np.random.default_rng(5)
+    truth, trials, simulations = 0.6, 8, 2000
+    values = rng.binomial(64, truth, (simulations, trials)) / 64
+
+    ended = [falls_behind(looks(own), [looks(other) for other in others], HOPELESS) for own, *others in values]
+
+    assert sum(ended) / simulations < 0.02
