@@ -21,7 +21,7 @@ import numpy as np
 import optuna
 
 from configs.schema import Search
-from tasks.search.halving import falls_behind
+from tasks.search.halving import why_behind
 
 _LOOKS, _RECORDS = 4, 64
 
@@ -59,7 +59,7 @@ def replay(curves: Sequence[Curve], quality: Sequence[float], steps: Sequence[in
         looks: dict[float, float] = {}
         for look, value in enumerate(curve[:-1], start=1):
             looks[look / len(curve)] = value
-            if falls_behind(looks, known, search, records=_RECORDS):
+            if why_behind(looks, known, search, records=_RECORDS):
                 taken += steps[number] * look / len(curve)
                 break
         else:

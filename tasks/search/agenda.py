@@ -90,12 +90,12 @@ class Agenda:
             # A confirmation is never pruned, nor is a trial that has nothing left to save.
             if work.trial is None or report["fraction"] >= 1:
                 return None
-            goes_on = self._study.report(
+            reason = self._study.report(
                 work.trial, fraction=report["fraction"], value=report["value"], records=self._validation_records
             )
             if self._study.stop_requested(work.request.number):
                 return STOPPED_BY_HAND
-            return None if goes_on else f"fell behind at step {report['step']} with {report['value']}"
+            return f"fell behind at step {report['step']} with {report['value']:.3g}: {reason}" if reason else None
 
     def decide(self, work: Work, row: TrialRow) -> None:
         """Store how a trial ended, before the world hears of it."""

@@ -18,8 +18,8 @@ _TOLERANCE = 1.0e-3
 """Looks fall on whole steps: a fraction so little below a rung has reached it."""
 
 
-def falls_behind(looks: Looks, rivals: Sequence[Looks], search: Search, *, records: int) -> bool:
-    """Whether a trial is to end at its newest look: it misses a rung, or is hopeless.
+def why_behind(looks: Looks, rivals: Sequence[Looks], search: Search, *, records: int) -> str | None:
+    """Why a trial is to end at its newest look: it misses a rung, or is hopeless; None when it goes on.
 
     The look decides for the rungs which it is the first to reach. There the best value so far must be among the best
     one in `reduction_factor`, rounded up, of all trials that reached the rung; equal values are not behind. It is
@@ -32,7 +32,11 @@ def falls_behind(looks: Looks, rivals: Sequence[Looks], search: Search, *, recor
         search: `reduction_factor`, `min_fraction`, `unpruned_trials` and `hopeless_standard_errors` of it.
         records: validation records of a look.
     """
-    return _misses_a_rung(looks, rivals, search) or _is_hopeless(looks, rivals, search, records=records)
+    if _is_hopeless(looks, rivals, search, records=records):
+        return f"another trial led by more than {search.hopeless_standard_errors:g} standard errors"
+    if _misses_a_rung(looks, rivals, search):
+        return f"it was not among the best 1 in {search.reduction_factor}"
+    return None
 
 
 def _is_hopeless(looks: Looks, rivals: Sequence[Looks], search: Search, *, records: int) -> bool:

@@ -17,7 +17,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from configs.schema import Search
-from tasks.search.halving import falls_behind
+from tasks.search.halving import why_behind
 from tasks.search.results import TrialRow, trial_row_from_json
 from tasks.search.space import Parameters, suggest
 from tasks.storage.durable import digest_of
@@ -105,8 +105,8 @@ class OptunaStudy:
         reach("study:drawn")
         return OpenTrial(number, parameters, handle)
 
-    def report(self, trial: OpenTrial, *, fraction: float, value: float, records: int) -> bool:
-        """Store the value of a validation look; False when the trial falls behind and shall end.
+    def report(self, trial: OpenTrial, *, fraction: float, value: float, records: int) -> str | None:
+        """Store the value of a validation look; return why the trial falls behind and shall end, None when it goes on.
 
         The step in Optuna is the thousandth of the trial's own training, so that trials of other epochs or batch
         sizes can be compared.
@@ -114,10 +114,10 @@ class OptunaStudy:
         trial.handle.report(value, max(1, round(fraction * STEPS)))
         reach("study:reported")
         if self._search.pruner == "none":
-            return True
+            return None
         looks = {each.number: _looks(each) for each in self._study.get_trials(deepcopy=False) if not _repeats(each)}
         own = looks.pop(trial.handle.number)
-        return not falls_behind(own, [each for each in looks.values() if each], self._search, records=records)
+        return why_behind(own, [each for each in looks.values() if each], self._search, records=records)
 
     def stop_requested(self, number: int) -> bool:
         """Whether somebody asked for the end of a trial."""

@@ -10,7 +10,7 @@ HOPELESS = Search(min_fraction=0.99, hopeless_standard_errors=3)
 
 
 def falls_behind(own, rivals, search, *, records=64):
-    return halving.falls_behind(own, rivals, search, records=records)
+    return halving.why_behind(own, rivals, search, records=records) is not None
 
 
 def looks(*values, every=0.25):
@@ -95,6 +95,14 @@ def test_the_lead_is_taken_at_the_same_share_of_the_training():
     assert falls_behind(looks(0.2, 0.2), [late], HOPELESS) is False
     assert falls_behind(looks(0.2), [{0.25: 0.2, 0.5: 0.9}], HOPELESS) is False
     assert falls_behind(looks(0.2, 0.2), [{0.25: 0.2, 0.5: 0.9}], HOPELESS) is True
+
+
+def test_the_reason_tells_which_rule_ended_the_trial():
+    rung = Search(min_fraction=0.25, unpruned_trials=0, hopeless_standard_errors=2)
+
+    assert "2 standard errors" in halving.why_behind(looks(0.2), [looks(0.9)], rung, records=64)
+    assert "best 1 in 2" in halving.why_behind(looks(0.5), [looks(0.55)], rung, records=64)
+    assert halving.why_behind(looks(0.5), [looks(0.5)], rung, records=64) is None
 
 
 def test_equal_trials_rarely_count_as_hopeless():
