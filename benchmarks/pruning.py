@@ -22,22 +22,28 @@ import optuna
 
 from configs.schema import Search
 from tasks.search.halving import why_behind
+from tasks.training.schedule import look_steps
 
 _LOOKS, _RECORDS = 4, 64
+_STEPS = (26, 39, 50, 75)
+"""Of synthetic trials; their looks don't fall on the same shares of the training."""
 
 POLICIES = {
     "default": Search(),
     "nobody spared": Search(unpruned_trials=0),
-    "halving alone": Search(hopeless_standard_errors=None),
+    "halving alone": Search(hopeless_alpha=None),
     "hopeless ones alone": Search(unpruned_trials=10**6),
-    "hopeless at 3 standard errors": Search(hopeless_standard_errors=3),
-    "factor 4": Search(reduction_factor=4),
+    "alpha 0.01": Search(hopeless_alpha=0.01),
+    "alpha 0.1": Search(hopeless_alpha=0.1),
+    "alpha 0.2": Search(hopeless_alpha=0.2),
     "first rung at a half": Search(min_fraction=0.5),
-    "first rung at a quarter, halving alone": Search(min_fraction=0.25, hopeless_standard_errors=None),
+    "first rung at a quarter, halving alone": Search(min_fraction=0.25, hopeless_alpha=None),
 }
 
 Curve = Sequence[float]
 """Validation values at the looks, evenly spread."""
+Study = tuple[Sequence[Curve], Sequence[float], Sequence[int]]
+"""For each trial its curve, its quality and its steps."""
 
 
 class Replayed(NamedTuple):
@@ -57,10 +63,11 @@ def replay(curves: Sequence[Curve], quality: Sequence[float], steps: Sequence[in
     taken, finished = 0.0, []
     for number, curve in enumerate(curves):
         looks: dict[float, float] = {}
-        for look, value in enumerate(curve[:-1], start=1):
-            looks[look / len(curve)] = value
-            if why_behind(looks, known, search, records=_RECORDS):
-                taken += steps[number] * look / len(curve)
+        for place, value in list(zip(look_steps(steps[number], evaluations=len(curve)), curve, strict=True))[:-1]:
+            looks[place / steps[number]] = value
+            done = [known[other] for other in finished]
+            if why_behind(looks, known, search, finished=done, independent=_RECORDS):
+                taken += place
                 break
         else:
             taken += steps[number]
@@ -103,10 +110,10 @@ def synthetic_study(trials: int, rng: np.random.Generator) -> tuple[list[list[fl
     fractions = np.arange(1, _LOOKS + 1) / _LOOKS
     truth = 0.2 + (quality[:, None] - 0.2) * (1 - np.exp(-speed[:, None] * fractions)) / (1 - np.exp(-speed[:, None]))
     values = rng.binomial(_RECORDS, np.clip(truth, 0, 1)) / _RECORDS
-    return values.tolist(), quality.tolist(), rng.choice([20, 40], trials).tolist()
+    return values.tolist(), quality.tolist(), rng.choice(_STEPS, trials).tolist()
 
 
-def table(studies: Sequence[tuple[Sequence[Curve], Sequence[float], Sequence[int]]]) -> Iterator[str]:
+def table(studies: Sequence[Study]) -> Iterator[str]:
     """Markdown: each policy over all studies."""
     yield "| policy | studies | steps saved | equal winner | quality lost, mean | quality lost, 95th percentile |"
     yield "|---|---|---|---|---|---|"
@@ -120,7 +127,7 @@ def table(studies: Sequence[tuple[Sequence[Curve], Sequence[float], Sequence[int
         )
 
 
-def recorded_studies(seeds: Sequence[int], trials: int) -> Iterator[tuple[list[list[float]], list[float], list[int]]]:
+def recorded_studies(seeds: Sequence[int], trials: int) -> Iterator[Study]:
     """Real studies without pruning; the quality of a trial is its own validation value."""
     from benchmarks.tiny_fine_tunes import SPACE, TRAINING, as_trainers, tiny_fine_tunes
     from tasks.search.results import TrialRequest
@@ -135,7 +142,7 @@ def recorded_studies(seeds: Sequence[int], trials: int) -> Iterator[tuple[list[l
             url = f"sqlite:///{folder}/optuna-{seed}.db"
             result = run_study(
                 study_name="study", study_url=url, search=search, training=TRAINING, seed=seed,
-                validation_records=_RECORDS, open_trainer=as_trainers(trainer), callbacks=silent,
+                independent_records=_RECORDS, open_trainer=as_trainers(trainer), callbacks=silent,
             )  # fmt: skip
             curves, quality, steps = [], [], []
             for row in (each for each in result.trials if each.was_trained):
@@ -150,6 +157,14 @@ def recorded_studies(seeds: Sequence[int], trials: int) -> Iterator[tuple[list[l
             yield curves, quality, steps
 
 
+def halves(study: Study) -> Iterator[Study]:
+    """The first half of a study's trials, and the second one."""
+    curves, quality, steps = study
+    middle = len(curves) // 2
+    yield curves[:middle], quality[:middle], steps[:middle]
+    yield curves[middle:], quality[middle:], steps[middle:]
+
+
 def main() -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -157,6 +172,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20, help="studies that are trained; 0: none")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("--halves", action="store_true", help="also take the halves of each real study as studies")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     rng = np.random.default_rng(17)
@@ -167,7 +183,11 @@ def main() -> int:
     if options.seeds:
         seeds = range(options.first_seed, options.first_seed + options.seeds)
         print(f"\nReal fine-tunes of a tiny base, {options.trials} trials a study\n")
-        print("\n".join(table(list(recorded_studies(seeds, options.trials)))))
+        studies = list(recorded_studies(seeds, options.trials))
+        print("\n".join(table(studies)))
+        if options.halves:
+            print(f"\nTheir halves, as studies of {options.trials // 2} trials\n")
+            print("\n".join(table([half for study in studies for half in halves(study)])))
     return 0
 
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 
 def closest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that was probably meant, whatever its case; None where none is close."""
-    by_lower = {each.lower(): each for each in known}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    return by_lower[close[0]] if close else None
+    names = list(known)
+    exact = difflib.get_close_matches(name, names, n=1)
+    lower = difflib.get_close_matches(name.lower(), [each.lower() for each in names], n=1)
+    return exact[0] if exact else next((each for each in names if [each.lower()] == lower), None)
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:

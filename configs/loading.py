@@ -93,11 +93,14 @@ class _SafeLoader(yaml.SafeLoader):
 
 def _recipes_at_hand(path: Path) -> str:
     """What to give instead of a path where nothing is: the YAML files beside it, and the shipped recipes."""
+    files = path.parent.glob("[!.]*") if path.parent != SHIPPED else ()
+    beside = sorted(file.name for file in files if file.suffix in (".yaml", ".yml"))
     shipped = [recipe.stem for recipe in shipped_recipes()]
-    beside = sorted(file.name for file in path.parent.glob("*.y*ml"))[:_MOST_FILES_SHOWN]
-    close = closest(path.name, beside) or closest(path.stem, [*shipped, *(Path(name).stem for name in beside)])
-    there = f"in that folder: {', '.join(beside)}; " if beside and path.parent != SHIPPED else ""
+    by_stem = {Path(name).stem: name for name in beside}
+    close = closest(path.name, beside) or by_stem.get(closest(path.stem, by_stem) or "") or closest(path.stem, shipped)
     meant = f"did you mean {close}? " if close else ""
+    some = ", ".join(beside[:_MOST_FILES_SHOWN]) + (", …" if len(beside) > _MOST_FILES_SHOWN else "")
+    there = f"in that folder: {some}; " if beside else ""
     return f"{meant}give the path of a YAML file ({there}shipped, by name: {', '.join(shipped)})"
 
 

@@ -469,15 +469,17 @@ class Search(Section):
     warm_start: bool = False
     """A new study begins with the best parameters of the newest earlier one; for a retrain `retraining.warm_start`."""
     pruner: Literal["successive_halving", "none"] = "successive_halving"
-    """Stops trials whose validation result falls behind."""
+    """Stops trials whose validation result falls behind: at a rung, or hopelessly (`hopeless_alpha`)."""
     reduction_factor: int = Field(default=2, ge=2, le=10)
     """Successive halving goes on with one in this many trials at each rung."""
     min_fraction: float = Field(default=0.75, gt=0, lt=1)
-    """Share of a trial's training up to the first rung; each next rung is `reduction_factor` times as far."""
+    """Share of a trial's training up to the first rung; each next rung is `reduction_factor` times as far. A rung is
+    met at the first look behind it that isn't the last: 0.75 takes four looks (`training.evaluations`)."""
     unpruned_trials: int = Field(default=2, ge=0)
     """Trials that must have reached a rung before others are pruned there."""
-    hopeless_standard_errors: Annotated[float, Field(gt=0)] | None = 2.0
-    """A trial also ends at any look at which another one leads by more than so many standard errors; None: at none."""
+    hopeless_alpha: float | None = Field(default=0.05, gt=0, lt=0.5)
+    """A trial also ends at a look where a finished one was clearly better: as good as it, one would at most with this
+    chance (Bonferroni over the finished trials). None: halving alone."""
     slots: int = Field(default=1, ge=1, le=64)
     """Trials at once, each in its own process (one GPU each where there are GPUs)."""
     confirmation_seeds: int = Field(default=1, ge=0, le=10)

@@ -32,7 +32,7 @@ def add_model_commands(commands: Any) -> None:
     predict.add_argument(
         "--column", metavar="NAME=VALUE", action="append", default=[], help="metadata that the template uses"
     )
-    predict.add_argument("--json", action="store_true", help="a line of JSON for each text: its prompt and its answer")
+    predict.add_argument("--json", action="store_true", help="each answer in a line, with its text")
     predict.add_argument("text", metavar="TEXT", nargs="+", help="what to answer, each in quotes; -: lines from stdin")
     show = add_command(commands, "show", _show, "show the latest run of a recipe (default: of any)")
     show.add_argument("name", metavar="RECIPE", nargs="?", help="a recipe's name, or a run's id in MLflow")
@@ -69,38 +69,54 @@ def _history(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from configs.errors import DataError, RecipeError
+    from configs.errors import RecipeError
     from tasks.registry.predicting import predict
 
-    texts = _lines_from_stdin() if options.text == ["-"] else options.text
-    empty = [str(number) for number, text in enumerate(texts, start=1) if not text.strip()]
-    if empty or not texts:
-        found = f"text {empty[0]} of {len(texts)} is empty" if texts else "standard input is empty"
-        raise DataError(f"there is nothing to answer: {found}; give one that says something")
     if options.option and options.model:
         raise RecipeError("--option belongs to a recipe's run, --model names a registered version; give one of them")
     columns = {name: value for name, _, value in (given.partition("=") for given in options.column)}
     if "" in columns or not all("=" in given for given in options.column):
         raise RecipeError("--column takes NAME=VALUE, such as --column clinic=north")
     _, settings = existing(options)
+    texts = _texts(options.text)
     if options.model:
         answers = predict(settings, options.model, texts, columns=columns)
     else:
         answers = _ask(settings, options, texts, columns)
     for text, answer in zip(texts, answers, strict=True):
-        line = json.dumps({"prompt": text, "answer": answer}, ensure_ascii=False) if options.json else answer
-        print(printable(line) if sys.stdout.isatty() else line)
+        if options.json:
+            print(json.dumps({"prompt": text, "answer": answer}, ensure_ascii=sys.stdout.isatty()))
+        else:
+            print(printable(answer) if sys.stdout.isatty() else answer)
     return 0
 
 
-def _lines_from_stdin() -> list[str]:
-    """A text for each line, so that answers stand in the lines of their texts.
+def _texts(given: Sequence[str]) -> Sequence[str]:
+    """The texts to answer: those given, or, for `-` alone, the lines of standard input.
 
     Raises:
-        DataError: it isn't UTF-8.
+        DataError: one is empty, or standard input can't be read.
     """
     from configs.errors import DataError
 
+    if "-" not in given:
+        texts, what = given, "text"
+    elif len(given) == 1:
+        texts, what = _lines_from_stdin(), "line"
+    else:
+        raise DataError("- takes every text from standard input; give it alone")
+    if not texts:
+        raise DataError("standard input is empty; give it a text in each line")
+    if empty := next((number for number, text in enumerate(texts, start=1) if not text.strip()), None):
+        raise DataError(f"{what} {empty} of {len(texts)} is empty; take it out, or let it say something")
+    return texts
+
+
+def _lines_from_stdin() -> list[str]:
+    from configs.errors import DataError
+
+    if sys.stdin is None:
+        raise DataError("standard input is closed; give it a text in each line")
     try:
         text = sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -30,8 +30,9 @@ def _init(options: argparse.Namespace) -> int:
     for key, guess in {**written.guessed.column_guesses(), "labels": written.guessed.closed}.items():
         if guess.reason:
             print(shortened(f"{key} {guess.value or '-'} ({guess.reason})", _LINE))
-    for name in written.guessed.group_candidates[:1]:
-        print(shortened(f"group_by - (choose: does {name}, or another column, say which rows belong together?)", _LINE))
+    if written.guessed.group_candidates:
+        names = " or ".join(written.guessed.group_candidates)
+        print(shortened(f"group_by - (choose: does {names} say which rows belong together?)", _LINE))
     if written.guessed.left_out:
         names = ", ".join(written.guessed.left_out)
         print(shortened(f"not read {names} (to show the model one, add it to metadata and to template.prompt)", _LINE))

@@ -98,10 +98,7 @@ def _check_columns(found: tuple[str, ...], data: Data) -> None:
     if missing:
         named = "; ".join(f"{key} names {name!r}{_close_column(name, found)}" for key, name in missing.items())
         shown = ", ".join(map(repr, found[:50])) + (", …" if len(found) > 50 else "")
-        raise DataError(
-            f"{named}, which the data doesn't have; columns found: {shown}; set {' and '.join(missing)} in the recipe "
-            "to the right one"
-        )
+        raise DataError(f"{named}, which the data doesn't have; columns found: {shown}; name one of them in the recipe")
 
 
 def _close_column(name: str, found: tuple[str, ...]) -> str:

@@ -73,7 +73,7 @@ class StarterRecipe:
     group_candidates: tuple[str, ...]
     metadata: tuple[str, ...]
     left_out: tuple[str, ...]
-    """Columns that the recipe does not read."""
+    """Columns that the recipe does not read, and that say nothing of what belongs together."""
     metric: Guess
     max_tokens: int
     max_tokens_reason: str
@@ -109,7 +109,7 @@ def guess_recipe(rows: Sequence[Row]) -> StarterRecipe:
         closed=closed,
         group_candidates=groups,
         metadata=metadata,
-        left_out=tuple(name for name in columns if name not in used | set(metadata)),
+        left_out=tuple(name for name in columns if name not in {*used, *metadata, *groups}),
         metric=_metric(closed, rows, completion.value),
         max_tokens=tokens,
         max_tokens_reason=reason,
@@ -148,7 +148,7 @@ def _of_conversations(rows: Sequence[Row], columns: Sequence[str], talk: str) ->
         closed=Guess(None, "answers in a conversation are free text"),
         group_candidates=groups,
         metadata=metadata,
-        left_out=tuple(name for name in columns if name not in used | set(metadata)),
+        left_out=tuple(name for name in columns if name not in {*used, *metadata, *groups}),
         metric=metric,
         max_tokens=tokens,
         max_tokens_reason=reason,

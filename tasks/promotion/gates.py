@@ -140,7 +140,7 @@ def _gain_gates(contest: Contest, policy: Promotion) -> list[GateOutcome]:
             f"({50 * (1 + level):.6g}% one-sided, {gain.method}); a bound above {100 * policy.min_gain:g} is wanted"
         )
         if not passed and gain.low > policy.min_gain:
-            reason += f", and the {gain.test} test does not confirm it (p = {gain.p_value:.2g})"
+            reason += f", but the {gain.test} test does not confirm it (p = {gain.p_value:.2g})"
         return GateOutcome(name, passed, reason)
 
     over_champion = "gain over the champion"
@@ -154,10 +154,11 @@ def _gain_gates(contest: Contest, policy: Promotion) -> list[GateOutcome]:
 
 def _score_gate(candidate: Scorecard, policy: Promotion) -> GateOutcome:
     found, limit = candidate.estimate, policy.min_score
-    reason = f"scores {100 * found.value:.1f}%, lower bound {100 * found.low:.1f}%"
+    level = f"{50 * (1 + found.confidence):.6g}% one-sided, {found.method}"
+    reason = f"scores {100 * found.value:.1f}%, lower bound {100 * found.low:.1f}% ({level})"
     if limit == 0:
         return GateOutcome("score", True, f"{reason}; no limit set", checked=False)
-    return GateOutcome("score", found.low >= limit, f"{reason}; {100 * limit:g}% is wanted")
+    return GateOutcome("score", found.low >= limit, f"{reason}; a bound of {100 * limit:g}% is wanted")
 
 
 def _slice_comparisons(contest: Contest, reference: Scorecard | None, policy: Promotion) -> tuple[SliceComparison, ...]:

@@ -48,7 +48,7 @@ def main(job_file: Path) -> None:
 
 
 def answer(job_file: Path, tracking_uri: str) -> None:
-    """Load the version as any user would, and answer the job's rows in batches and one at a time.
+    """Load the version as any user with its requirements would, and answer the job's rows in batches and one at a time.
 
     What a batch said is the draft of each single row's answer: the version looks at each of its tokens whether the row
     alone says the same, and decodes it where it doesn't.

@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from configs.errors import RegistryError
+from configs.hints import closest
 from tasks.registry.packaging import AdapterPackage, written_package
 from tasks.storage.durable import is_digest, is_valid_directory, make_private_directory, new_directory, read_manifest
 from tasks.storage.faults import reach
@@ -38,6 +39,7 @@ _REFERENCE = re.compile(
 )
 _MOST_VERSIONS_SHOWN = 10
 _MOST_MODELS_SHOWN = 20
+_MOST_MODELS_SEARCHED = 1000
 _MISSING = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
 _DENIED = ErrorCode.Name(PERMISSION_DENIED)
 _EXISTS = ErrorCode.Name(RESOURCE_ALREADY_EXISTS)
@@ -250,14 +252,16 @@ def require_model(tracker: Tracker, name: str) -> None:
     Raises:
         RegistryError: there is no such model.
     """
-    if not model_exists(tracker, name):
-        with tracker.explained("list the registered models"):
-            known = tracker.client.search_registered_models(max_results=_MOST_MODELS_SHOWN)
-        names = ", ".join(sorted(model.name for model in known))
-        there_are = f"there {'is' if len(known) == 1 else 'are'} {names}; " if known else ""
-        raise RegistryError(
-            f"no registered model {name!r}; {there_are}`burnish finetune` registers one under its recipe's name"
-        )
+    if model_exists(tracker, name):
+        return
+    with tracker.explained("list the registered models"):
+        found = tracker.client.search_registered_models(max_results=_MOST_MODELS_SEARCHED)
+    names = sorted(model.name for model in found)
+    close = closest(name, names)
+    shown = ", ".join(names[:_MOST_MODELS_SHOWN]) + (", …" if len(names) > _MOST_MODELS_SHOWN else "")
+    known = f"did you mean {close}? " if close else f"registered: {shown}; " if names else ""
+    advice = "`burnish finetune` registers one under its recipe's name"
+    raise RegistryError(f"no registered model {name!r}; {known}{advice}")
 
 
 def versions_in_words(tracker: Tracker, name: str) -> str:

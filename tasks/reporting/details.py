@@ -13,6 +13,9 @@ Outputs = Mapping[str, Mapping[str, Any]]
 """Outputs of each stage, by name."""
 
 _OUTPUT_ROWS = 25
+_PRICES_AND_LOAD = (
+    "requests_per_month", "value_per_correct_answer", "training_price_per_hour", "hosting_price_per_hour",
+)  # fmt: skip
 
 
 def report_details(
@@ -121,10 +124,11 @@ def base_in_words(base: BaseSource) -> str:
 
 
 def money_warnings(economics: Economics) -> tuple[str, ...]:
-    """What is to be said of net values that rest on nobody's prices."""
-    if not all(row["is_default"] for row in assumptions(economics)):
+    """What is to be said of net values that rest on nobody's prices; horizon and currency are no prices."""
+    assumed = [row["name"] for row in assumptions(economics) if row["is_default"] and row["name"] in _PRICES_AND_LOAD]
+    if not assumed:
         return ()
-    return ("prices and load are Burnish's defaults: the net value is yours once `economics` in the recipe is",)
+    return (f"costs and net value rest on Burnish's defaults of {', '.join(assumed)}: set yours in economics",)
 
 
 def dropped_warnings(checked: Mapping[str, Any]) -> tuple[str, ...]:

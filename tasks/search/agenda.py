@@ -42,10 +42,10 @@ class Agenda:
         clock: Callable[[], float],
         warm_start: Parameters | None,
         affordable_seconds: float | None,
-        validation_records: int,
+        independent_records: int,
     ) -> None:
         self._study, self._search, self._training, self._seed = study, search, training, seed
-        self._affordable_seconds, self._validation_records = affordable_seconds, validation_records
+        self._affordable_seconds, self._independent_records = affordable_seconds, independent_records
         self.ended_because = ""
         """Why the last trial was the last one; "" while trials begin."""
         self._clock, self._started = clock, clock()
@@ -91,7 +91,7 @@ class Agenda:
             if work.trial is None or report["fraction"] >= 1:
                 return None
             reason = self._study.report(
-                work.trial, fraction=report["fraction"], value=report["value"], records=self._validation_records
+                work.trial, fraction=report["fraction"], value=report["value"], independent=self._independent_records
             )
             if self._study.stop_requested(work.request.number):
                 return STOPPED_BY_HAND
@@ -156,7 +156,7 @@ class Agenda:
                 spent,
                 self._search,
                 affordable=self._affordable_seconds,
-                validation_records=self._validation_records,
+                validation_records=self._independent_records,
             )
             or ""
         )

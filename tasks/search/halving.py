@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import NormalDist
 
 from configs.schema import Search
 
@@ -18,45 +19,48 @@ _TOLERANCE = 1.0e-3
 """Looks fall on whole steps: a fraction so little below a rung has reached it."""
 
 
-def why_behind(looks: Looks, rivals: Sequence[Looks], search: Search, *, records: int) -> str | None:
+def why_behind(
+    looks: Looks, rivals: Sequence[Looks], search: Search, *, finished: Sequence[Looks], independent: int
+) -> str | None:
     """Why a trial is to end at its newest look: it misses a rung, or is hopeless; None when it goes on.
 
     The look decides for the rungs which it is the first to reach. There the best value so far must be among the best
     one in `reduction_factor`, rounded up, of all trials that reached the rung; equal values are not behind. It is
-    hopeless where another trial's best value, at the same share of its training, lies above its own by more than
-    `hopeless_standard_errors`: early values are often chance, and such a difference is not.
+    hopeless where its best value so far lies clearly below what a finished trial had by then: so far below that, were
+    it as good as all of these, the chance of it at this look would be `hopeless_alpha` at most.
 
     Args:
         looks: of the trial, its newest one included; values from 0 to 1.
         rivals: looks of the other trials, also of those that were pruned or still run.
-        search: `reduction_factor`, `min_fraction`, `unpruned_trials` and `hopeless_standard_errors` of it.
-        records: validation records of a look.
+        search: `reduction_factor`, `min_fraction`, `unpruned_trials` and `hopeless_alpha` of it.
+        finished: looks of those that finished and so may win; what still runs may yet fail.
+        independent: validation records of a look; where records belong together, their groups.
     """
-    if _is_hopeless(looks, rivals, search, records=records):
-        return f"another trial led by more than {search.hopeless_standard_errors:g} standard errors"
+    if _is_hopeless(looks, finished, search, independent=independent):
+        return "a finished trial was clearly better by then"
     if _misses_a_rung(looks, rivals, search):
         return f"it was not among the best 1 in {search.reduction_factor}"
     return None
 
 
-def _is_hopeless(looks: Looks, rivals: Sequence[Looks], search: Search, *, records: int) -> bool:
-    if search.hopeless_standard_errors is None:
+def _is_hopeless(looks: Looks, finished: Sequence[Looks], search: Search, *, independent: int) -> bool:
+    newest = max(looks) + _TOLERANCE
+    by_then = (max((value for share, value in other.items() if share <= newest), default=None) for other in finished)
+    others = [value for value in by_then if value is not None]
+    if search.hopeless_alpha is None or not others:
         return False
-    own, newest = max(looks.values()), max(looks)
-    others = (_value_at(rival, newest) for rival in rivals)
-    return any(
-        _lead(other, own, records=records) > search.hopeless_standard_errors for other in others if other is not None
-    )
+    clear = NormalDist().inv_cdf(1 - search.hopeless_alpha / len(others))
+    return _lead(max(others), max(looks.values()), independent=independent) > clear
 
 
-def _lead(other: float, own: float, *, records: int) -> float:
+def _lead(other: float, own: float, *, independent: int) -> float:
     """By how many standard errors a mean of scores lies above another one on as many records.
 
-    As of two independent shares, with a success and a failure added to each: the two are of the same records and their
-    scores lie between 0 and 1, so the true standard error is smaller.
+    As of two independent shares, with a success and a failure added to each. Scores between 0 and 1 vary less than
+    shares do, and two fine-tunes of one base on the same records rather err together, so the true one is smaller.
     """
-    first, second = ((value * records + 1) / (records + 2) for value in (other, own))
-    return (first - second) / math.sqrt((first * (1 - first) + second * (1 - second)) / (records + 2))
+    first, second = ((value * independent + 1) / (independent + 2) for value in (other, own))
+    return (first - second) / math.sqrt((first * (1 - first) + second * (1 - second)) / (independent + 2))
 
 
 def _misses_a_rung(looks: Looks, rivals: Sequence[Looks], search: Search) -> bool:

@@ -105,7 +105,7 @@ class OptunaStudy:
         reach("study:drawn")
         return OpenTrial(number, parameters, handle)
 
-    def report(self, trial: OpenTrial, *, fraction: float, value: float, records: int) -> str | None:
+    def report(self, trial: OpenTrial, *, fraction: float, value: float, independent: int) -> str | None:
         """Store the value of a validation look; return why the trial falls behind and shall end, None when it goes on.
 
         The step in Optuna is the thousandth of the trial's own training, so that trials of other epochs or batch
@@ -115,9 +115,21 @@ class OptunaStudy:
         reach("study:reported")
         if self._search.pruner == "none":
             return None
-        looks = {each.number: _looks(each) for each in self._study.get_trials(deepcopy=False) if not _repeats(each)}
-        own = looks.pop(trial.handle.number)
-        return why_behind(own, [each for each in looks.values() if each], self._search, records=records)
+        forgiven = self.forgiven
+        trials = [each for each in self._study.get_trials(deepcopy=False) if not _repeats(each)]
+        (own,) = (_looks(each) for each in trials if each.number == trial.handle.number)
+        others = [
+            each
+            for each in trials
+            if each.number != trial.handle.number and each.intermediate_values and each.user_attrs[NUMBER] >= forgiven
+        ]
+        return why_behind(
+            own,
+            [_looks(each) for each in others],
+            self._search,
+            finished=[_looks(each) for each in others if each.state == TrialState.COMPLETE],
+            independent=independent,
+        )
 
     def stop_requested(self, number: int) -> bool:
         """Whether somebody asked for the end of a trial."""

@@ -61,7 +61,7 @@ def run_study(
     search: Search,
     training: Training,
     seed: int,
-    validation_records: int,
+    independent_records: int,
     open_trainer: Callable[[int], AbstractContextManager[Trainer]],
     callbacks: TrialCallbacks,
     warm_start: Parameters | None = None,
@@ -78,7 +78,7 @@ def run_study(
         search: the recipe's section.
         training: the recipe's section, which the parameters of a trial change.
         seed: the recipe's seed: of the trials, of the draws, and the one below the confirmation seeds.
-        validation_records: of each look during training: how much a value is chance.
+        independent_records: validation records of each look; where records belong together, their groups.
         open_trainer: called with the slot number in that slot's own thread once it has work, and left in it.
         callbacks: hear of each trial.
         warm_start: parameters of an earlier study that a new one begins with; no part of its identity.
@@ -97,7 +97,7 @@ def run_study(
         agenda = Agenda(
             study, search, training,
             seed=seed, clock=clock, warm_start=warm_start, affordable_seconds=affordable_seconds,
-            validation_records=validation_records,
+            independent_records=independent_records,
         )  # fmt: skip
         _Slots(agenda, open_trainer, callbacks).work_off(search.slots)
         study.note_end(agenda.ended_because)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 
 from configs.schema import Template
+from tasks.inference.answers import select_records
 from tasks.inference.options import Decoding
 from tasks.metrics.metric_identity import metric_identity
 from tasks.models.hardware import libraries_of
@@ -93,7 +94,7 @@ def search_fine_tunes(run: RecipeRun, snapshot: str, base: str, templates: dict[
         search=section,
         training=recipe.training,
         seed=seed,
-        validation_records=_validation_records(run, snapshot),
+        independent_records=_independent_records(run, snapshot),
         open_trainer=_trainers(run, snapshot=snapshot, base=base, templates=templates, checkpoints=checkpoints),
         callbacks=TrialRuns(run, snapshot, study_name).callbacks(),
         warm_start=warm_start_of(run),
@@ -173,14 +174,12 @@ def train_arguments(
     ).model_dump(mode="json")  # fmt: skip
 
 
-def _validation_records(run: RecipeRun, snapshot: str) -> int:
-    """Records of a look during training."""
+def _independent_records(run: RecipeRun, snapshot: str) -> int:
+    """Groups among the validation records of a look during training; without `group_by`, different prompts."""
     from tasks.data.snapshots import read_snapshot
 
-    return min(
-        len(read_snapshot(run.settings.snapshots, snapshot).split("validation")),
-        run.recipe.training.max_validation_records,
-    )
+    validation = read_snapshot(run.settings.snapshots, snapshot).split("validation")
+    return len({record.group for record in select_records(validation, run.recipe.training.max_validation_records)})
 
 
 def _affordable_seconds(run: RecipeRun) -> float | None:

@@ -112,7 +112,12 @@ def test_a_missing_recipe_names_the_shipped_ones(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [("recip.yaml", "did you mean recipe.yaml?"), ("smokee", "did you mean smoke?"), ("other", "folder: recipe.yaml;")],
+    [
+        ("recip.yaml", "did you mean recipe.yaml?"),
+        ("recipe", "did you mean recipe.yaml?"),
+        ("smokee", "did you mean smoke?"),
+        ("other", "folder: recipe.yaml;"),
+    ],
 )
 def test_a_missing_recipe_names_what_was_probably_meant_and_what_lies_beside(
     tmp_path: Path, asked: str, said: str

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from configs.errors import RegistryError
-from configs.schema import PARITY_TOLERANCES, Template, TinyBase, Training
+from configs.schema import PARITY_TOLERANCES, Precision, Template, TinyBase, Training
 from tasks.data.records import Record
 from tasks.promotion.parity import LabelMargins, ParityResult, check_parity
 from tasks.promotion.parity_process import answer, main
@@ -58,12 +58,13 @@ def parity(
     records: Sequence[Record] = RECORDS,
     labels: Sequence[str] | None = None,
     label_margins: LabelMargins | None = None,
+    precision: Precision = "fp32",
     tolerance: float = PARITY_TOLERANCES["fp32"],
 ) -> ParityResult:
     return check_parity(
         tracker, "icd10",
         version=version, records=records, reference=reference, labels=labels,
-        label_margins=label_margins or _not_asked, precision="fp32", tolerance=tolerance, batch_size=4,
+        label_margins=label_margins or _not_asked, precision=precision, tolerance=tolerance, batch_size=4,
     )  # fmt: skip
 
 
@@ -285,6 +286,37 @@ def test_the_fresh_process_can_not_import_burnish_even_where_it_is_on_the_path(t
     # `tasks` was refused though it is on the path; `json`, which the script holds already, shows that a leak is fatal
     assert process.returncode != 0
     assert "can import json" in process.stderr
+
+
+def test_a_library_that_the_version_does_not_need_counts_as_not_installed(tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(json.dumps({"blocked": [], "hidden": ["mlflow"]}))
+
+    subprocess.run(
+        [sys.executable, "-I", main.__code__.co_filename, str(tmp_path / "job.json")],
+        env={**os.environ, "MLFLOW_TRACKING_URI": "sqlite://"},
+        check=True,
+    )
+
+    assert "import of mlflow halted" in json.loads((tmp_path / "refused.json").read_text())["reason"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "hidden"), [("fp32", ("bitsandbytes",)), ("bf16", ("bitsandbytes",)), ("nf4", ())]
+)
+def test_which_libraries_are_hidden_is_the_precisions(
+    monkeypatch: pytest.MonkeyPatch, tracker: Tracker, reference: Path, precision: Precision, hidden: tuple[str, ...]
+) -> None:
+    jobs: list[dict[str, Any]] = []
+
+    def refuse(job: dict[str, Any], tracking_uri: str, *, scratch: Path) -> str:
+        jobs.append(job)
+        return "not asked"
+
+    monkeypatch.setattr("tasks.promotion.parity._ask_in_fresh_process", refuse)
+
+    parity(tracker, "1", reference, precision=precision)
+
+    assert jobs[0]["hidden"] == hidden
 
 
 def _not_asked(record_ids: Sequence[str], said: Sequence[str]) -> Sequence[float]:

@@ -113,7 +113,7 @@ def run(url: str, *, trainer=None, search=SEARCH, training=None, heard=None, nam
         search=search,
         training=training or Training(),
         seed=SEED,
-        validation_records=64,
+        independent_records=64,
         open_trainer=open_trainer,
         callbacks=(heard or Heard()).callbacks(),
         **others,

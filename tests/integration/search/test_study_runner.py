@@ -149,7 +149,7 @@ def test_no_trainer_is_opened_when_there_is_no_work(url):
         search=SEARCH,
         training=Training(),
         seed=SEED,
-        validation_records=64,
+        independent_records=64,
         open_trainer=open_trainer,
         callbacks=Heard().callbacks(),
     )
@@ -192,6 +192,20 @@ def test_failed_trials_keep_their_reason_and_dont_stop_the_search(url):
     assert failed == {1: str(diverged), 3: str(died)}
     assert "out of memory" in failed[3]
     assert len(result.trials) == 9
+
+
+def test_a_leader_that_fails_ends_no_other_trial(url):
+    def train(request, on_report):
+        leads = request.name == "trial/0"
+        for look, value in enumerate((0.6, 0.8, 0.9, 0.9) if leads else (0.1, 0.1, 0.2, 0.3), start=1):
+            if leads and look == 3:
+                raise JobFailed("diverged", "TrainingDiverged")
+            assert on_report({"kind": "validation", "step": look, "fraction": look / 4, "value": value})
+        return {"state": "finished", "best_value": 0.3, "steps": 4, "seconds": 1.0, "adapter": "a" * 64}
+
+    result = run(url, trainer=train, search=with_trials(3).model_copy(update={"min_fraction": 0.99}))
+
+    assert [row.state for row in result.trials] == ["failed", "finished", "finished", "finished"]
 
 
 def test_a_search_in_which_nothing_finishes_fails_with_the_reasons(url):
@@ -350,7 +364,9 @@ def run_with(url, **changes):
         yield FakeTrainer()
 
     values = {"search": SEARCH, "open_trainer": open_trainer, "callbacks": Heard().callbacks(), **changes}
-    return run_study(study_name="study", study_url=url, training=Training(), seed=SEED, validation_records=64, **values)
+    return run_study(
+        study_name="study", study_url=url, training=Training(), seed=SEED, independent_records=64, **values
+    )
 
 
 def without_seconds(result):

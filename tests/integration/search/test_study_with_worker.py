@@ -84,7 +84,7 @@ def study(trained_home, snapshot, tmp_path, url):
             search=SEARCH,
             training=TRAINING,
             seed=SEED,
-            validation_records=TRAINING.max_validation_records,
+            independent_records=TRAINING.max_validation_records,
             open_trainer=open_trainer,
             callbacks=callbacks,
         )

@@ -51,7 +51,16 @@ def test_columns_are_guessed_by_name_and_content() -> None:
     assert recipe.data.group_by is None
     assert recipe.evaluation.metric == "exact_match"
     assert guess_recipe(TERMS).group_candidates == ("code",)
-    assert guess_recipe(TERMS).left_out == ("code",)
+    assert guess_recipe(TERMS).left_out == ()
+
+
+def test_columns_that_the_recipe_does_not_read_are_named() -> None:
+    rows = [{**row, "remark": f"seen on day {number}"} for number, row in enumerate(TERMS)]
+
+    assert guess_recipe(rows).left_out == ("remark",)
+    assert "# not read: remark; to show the model one" in starter_text(
+        guess_recipe(rows), name="mine", data_path="data.jsonl", base_path=None
+    )
 
 
 @pytest.mark.parametrize(

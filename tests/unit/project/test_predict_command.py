@@ -44,11 +44,24 @@ def test_json_says_what_was_asked(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     ]
 
 
+def test_stdin_takes_no_texts_beside_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask(monkeypatch, b"first\n", "-", "second") == 2
+
+    assert "give it alone" in capsys.readouterr().err
+
+
+def test_closed_stdin_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+
+    assert main(["predict", "--model", "tickets@champion", "-"]) == 2
+    assert "standard input is closed" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("stdin", "said"),
     [
         (b"", "standard input is empty"),
-        (b"first\n \nthird\n", "text 2 of 3 is empty"),
+        (b"first\n \nthird\n", "line 2 of 3 is empty"),
         (b"first\n\xff", "not UTF-8 at byte 6"),
     ],
 )

@@ -123,11 +123,21 @@ def test_what_the_money_rests_on_is_shown_and_which_of_it_is_a_default_though_wr
 def test_a_base_that_knows_no_language_is_called_out_and_a_real_one_is_not() -> None:
     assert "tiny random model" in base_warnings(TinyBase())[0]
     assert base_warnings(FolderBase(path="models/real")) == ()
+    assert next_step(replace(summary(), base=base_in_words(TinyBase()))).startswith("Name a real base model")
 
 
 def test_prices_that_nobody_set_are_called_out() -> None:
-    assert "Burnish's defaults" in money_warnings(Economics())[0]
-    assert money_warnings(Economics(requests_per_month=5)) == ()
+    mine = {
+        "requests_per_month": 5,
+        "value_per_correct_answer": 1,
+        "training_price_per_hour": 2,
+        "hosting_price_per_hour": 3,
+    }
+
+    assert money_warnings(Economics(**mine)) == ()
+    assert money_warnings(Economics(currency="USD")) == money_warnings(Economics())
+    (told,) = money_warnings(Economics(**{**mine, "hosting_price_per_hour": 0.1}))
+    assert "defaults of hosting_price_per_hour:" in told
 
 
 def test_dropped_records_are_told_with_the_rules_that_dropped_them() -> None:
@@ -141,7 +151,6 @@ def test_dropped_records_are_told_with_the_rules_that_dropped_them() -> None:
 
     assert told == ("validation dropped 2 of 2,300 records (exact duplicates)",)
     assert dropped_warnings({"dropped_ids": [], "records": 2300, "outcomes": rules}) == ()
-    assert next_step(replace(summary(), base=base_in_words(TinyBase()))).startswith("Name a real base model")
 
 
 def test_a_refused_fine_tune_is_not_offered_as_the_thing_to_use() -> None:

@@ -4,13 +4,19 @@ import pytest
 from configs.schema import Search
 from tasks.search import halving
 from tasks.search.halving import rungs
+from tasks.training.schedule import look_steps
 
-SEARCH = Search(reduction_factor=2, min_fraction=0.25, unpruned_trials=0, hopeless_standard_errors=None)
-HOPELESS = Search(min_fraction=0.99, hopeless_standard_errors=3)
+SEARCH = Search(reduction_factor=2, min_fraction=0.25, unpruned_trials=0, hopeless_alpha=None)
+HOPELESS = Search(unpruned_trials=10**6)
 
 
-def falls_behind(own, rivals, search, *, records=64):
-    return halving.why_behind(own, rivals, search, records=records) is not None
+def falls_behind(own, rivals, search):
+    return halving.why_behind(own, rivals, search, finished=[], independent=64) is not None
+
+
+def is_hopeless(own, finished, *, independent=64):
+    reason = halving.why_behind(own, finished, HOPELESS, finished=finished, independent=independent)
+    return reason is not None
 
 
 def looks(*values, every=0.25):
@@ -73,43 +79,60 @@ def test_a_look_that_falls_a_step_short_of_a_rung_reaches_it():
 
 
 @pytest.mark.parametrize(
-    ("own", "rival", "records", "behind"),
+    ("own", "other", "independent", "hopeless"),
     [
         (looks(0.2), looks(0.6), 64, True),
-        (looks(0.2), looks(0.4), 64, False),
-        (looks(0.2), looks(0.4), 640, True),
-        (looks(0.0), looks(1.0), 2, False),  # one record or two prove nothing
+        (looks(0.2), looks(0.3), 64, False),
+        (looks(0.2), looks(0.3), 640, True),
+        (looks(0.2), looks(0.6), 5, False),  # few records, or few groups of them, prove little
+        (looks(0.0), looks(1.0), 1, False),
         (looks(0.6), looks(0.2), 64, False),
         (looks(0.2, 0.6), looks(0.6, 0.6), 64, False),
         (looks(0.6, 0.2), looks(0.6, 0.7), 64, False),  # its best value so far counts
+        (looks(0.2, 0.2), looks(0.2, 0.2, 0.2, 0.9), 64, False),  # what the other one had by then counts
+        (looks(0.2, 0.2, 0.2), looks(0.2, 0.9), 64, True),
     ],
 )
-def test_a_trial_ends_anywhere_once_another_one_leads_by_more_than_chance(own, rival, records, behind):
-    assert falls_behind(own, [rival], HOPELESS, records=records) is behind
-    assert falls_behind(own, [looks(0.0), rival], HOPELESS, records=records) is behind
+def test_a_trial_ends_anywhere_where_a_finished_one_was_clearly_better(own, other, independent, hopeless):
+    assert is_hopeless(own, [other], independent=independent) is hopeless
+    assert is_hopeless(own, [looks(0.0), other], independent=independent) is hopeless
 
 
-def test_the_lead_is_taken_at_the_same_share_of_the_training():
-    late = looks(0.2, 0.2, 0.2, 0.9)
+@pytest.mark.parametrize("other", [60, 75, 150])
+def test_equal_curves_are_never_hopeless_though_they_are_looked_at_elsewhere(other):
+    def learned(steps):
+        return {step / steps: (step / steps) ** 0.5 for step in look_steps(steps, evaluations=4)}
 
-    assert falls_behind(looks(0.2, 0.2), [late], HOPELESS) is False
-    assert falls_behind(looks(0.2), [{0.25: 0.2, 0.5: 0.9}], HOPELESS) is False
-    assert falls_behind(looks(0.2, 0.2), [{0.25: 0.2, 0.5: 0.9}], HOPELESS) is True
+    for own, finished in ((39, other), (other, 39)):
+        curve = learned(own)
+        for count in range(1, 4):
+            assert not is_hopeless(dict(list(curve.items())[:count]), [learned(finished)], independent=1000)
+
+
+def test_trials_that_still_run_or_failed_make_no_other_one_hopeless():
+    reason = halving.why_behind(looks(0.1), [looks(0.9)], HOPELESS, finished=[], independent=64)
+
+    assert reason is None
 
 
 def test_the_reason_tells_which_rule_ended_the_trial():
-    rung = Search(min_fraction=0.25, unpruned_trials=0, hopeless_standard_errors=2)
+    search = Search(min_fraction=0.25, unpruned_trials=0)
 
-    assert "2 standard errors" in halving.why_behind(looks(0.2), [looks(0.9)], rung, records=64)
-    assert "best 1 in 2" in halving.why_behind(looks(0.5), [looks(0.55)], rung, records=64)
-    assert halving.why_behind(looks(0.5), [looks(0.5)], rung, records=64) is None
+    def reason(own, other):
+        return halving.why_behind(own, [other], search, finished=[other], independent=64)
+
+    assert "finished" in reason(looks(0.2), looks(0.9))
+    assert "best 1 in 2" in reason(looks(0.5), looks(0.55))
+    assert reason(looks(0.5), looks(0.5)) is None
 
 
-def test_equal_trials_rarely_count_as_hopeless():
+@pytest.mark.parametrize("trials", [2, 8, 32])
+def test_a_trial_as_good_as_all_others_is_rarely_hopeless(trials):
     rng = np.random.default_rng(5)
-    truth, trials, simulations = 0.6, 8, 2000
+    truth, simulations, alpha = 0.6, 4000, Search().hopeless_alpha
     values = rng.binomial(64, truth, (simulations, trials)) / 64
 
-    ended = [falls_behind(looks(own), [looks(other) for other in others], HOPELESS) for own, *others in values]
+    ended = [is_hopeless(looks(own), [looks(other) for other in others]) for own, *others in values]
 
-    assert sum(ended) / simulations < 0.02
+    three_standard_errors = 3 * (alpha * (1 - alpha) / simulations) ** 0.5
+    assert sum(ended) / simulations <= alpha + three_standard_errors

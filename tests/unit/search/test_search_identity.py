@@ -38,7 +38,7 @@ def test_a_budget_doesnt_begin_a_new_study(budget):
         {"search": Search(space=SPACE, pruner="none")},
         {"search": Search(space=SPACE, reduction_factor=3)},
         {"search": Search(space=SPACE, min_fraction=0.4)},
-        {"search": Search(space=SPACE, hopeless_standard_errors=None)},
+        {"search": Search(space=SPACE, hopeless_alpha=None)},
         {"search": Search(space=SPACE, unpruned_trials=5)},
         {"search": Search(space=SPACE, sampler="random")},
         {"training": Training(epochs=2)},
