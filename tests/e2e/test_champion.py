@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.installation import Installation
+from tests.e2e.servers import wait_for
 
 WINNING = (
     "baseline.classical=false", "training.epochs=6", "training.lora_rank=16", "data.source.options.count=600",
@@ -76,9 +77,8 @@ def test_a_champion_and_its_challenger(
     assert answer.stdout.strip() == "billing"
 
     # the gates', a person's and the rollback's moves are all events
-    assert moves_told(prefect_url, since=crowned_at) == [
-        ("promotion", "1", None), ("promotion", "2", "1"), ("rollback", "1", "2"),
-    ]  # fmt: skip
+    moves = [("promotion", "1", None), ("promotion", "2", "1"), ("rollback", "1", "2")]
+    assert moves_told(prefect_url, since=crowned_at, at_least=len(moves)) == moves
 
 
 @pytest.mark.slow
@@ -101,16 +101,24 @@ def test_an_alias_set_by_hand_in_mlflow_is_respected_and_told(
     assert seen.count("by hand, seen at") == 1
     assert taken_away.count("by hand, seen at") == 2
     assert "champion" not in client.get_registered_model("smoke").aliases
-    assert moves_told(prefect_url, since=began) == [("by hand", "2", "1")]
+    assert moves_told(prefect_url, since=began, at_least=1) == [("by hand", "2", "1")]
 
 
-def moves_told(prefect_url: str, *, since: datetime) -> list[tuple[str, str, str | None]]:
-    """Kind, new version and old version of the champions that Prefect was told of, in order."""
+def moves_told(prefect_url: str, *, since: datetime, at_least: int) -> list[tuple[str, str, str | None]]:
+    """Kind, new version and old version of the champions that Prefect was told of, in order.
+
+    Its server stores events in batches, seconds later.
+    """
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.events.filters import EventFilter
 
     wanted = {"event": {"name": ["burnish.model.promoted"]}, "occurred": {"since": since.isoformat()}, "order": "ASC"}
-    with SyncPrefectClient(api=prefect_url) as client:
+
+    def read() -> list[dict[str, Any]]:
         told = client.read_events(EventFilter.model_validate(wanted), limit=50).events
-    moves = [event.payload for event in told if event.payload["alias"] == "champion"]
+        moves = [event.payload for event in told if event.payload["alias"] == "champion"]
+        return moves if len(moves) >= at_least else []
+
+    with SyncPrefectClient(api=prefect_url) as client:
+        moves = wait_for(read, what="the moves to be told")
     return [(move["kind"], move["version"], move["before"]) for move in moves]
