@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from jinja2 import UndefinedError
+
 from configs.errors import RegistryError
 from configs.settings import Settings
 from tasks.storage.shared_directories import at_hand
@@ -26,8 +28,8 @@ def predict(settings: Settings, reference: str, texts: Sequence[str], *, columns
         columns: metadata of every text, for the template.
 
     Raises:
-        RegistryError: no such version, it takes no such column, or it can't be loaded: base or adapter are missing or
-            changed.
+        RegistryError: no such version, it takes no such column or needs one that is not given, or it can't be loaded:
+            base or adapter are missing or changed.
     """
     import mlflow
     import pandas as pd
@@ -51,7 +53,13 @@ def predict(settings: Settings, reference: str, texts: Sequence[str], *, columns
     refuse_unknown_columns(columns, takes, what=f"version {version.version} of {version.name}")
     rows = [{asked: json.dumps([{"role": "user", "content": text}]) if asked == "messages" else text, **columns}
             for text in texts]  # fmt: skip
-    return [str(answer) for answer in model.predict(pd.DataFrame(rows))]
+    try:
+        return [str(answer) for answer in model.predict(pd.DataFrame(rows))]
+    except UndefinedError as error:
+        raise RegistryError(
+            f"the template of {version.name}/{version.version} needs a column that is not given: {error.message}; "
+            f"give it as --column NAME=VALUE; it takes {', '.join(takes)}"
+        ) from error
 
 
 def refuse_unknown_columns(given: Iterable[str], takes: Sequence[str], *, what: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from configs.errors import BurnishError
+from configs.hints import closest
 from configs.settings import Settings
 from tasks.reporting.summary import SUMMARY_FILE, RunSummary, summary_from_json
 from tasks.tracking.recipe_run import tracker_at
@@ -29,7 +30,9 @@ def latest_summary(settings: Settings, recipe_name: str | None) -> RunSummary:
     recipes = _recipes_with_runs(tracker) if recipe_name else []
     if recipe_name in recipes:
         raise BurnishError(f"no run {what} has reached its end; `burnish finetune` on its file goes on with the newest")
+    close = closest(recipe_name, recipes) if recipe_name else None
     there_are = f", there are runs of {', '.join(recipes)}" if recipes else ""
+    there_are += f" (did you mean {close}?)" if close else ""
     raise BurnishError(
         f"no finished run {what} in {settings.home}{there_are}; run `burnish finetune --recipe FILE` first"
     )

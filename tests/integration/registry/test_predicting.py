@@ -61,3 +61,9 @@ def test_a_column_of_the_template_is_given_with_the_texts(settings: Settings, pa
 def test_a_column_that_the_version_does_not_take_is_refused(settings: Settings) -> None:
     with pytest.raises(RegistryError, match="takes no column region; it takes source"):
         predict(settings, "icd10/1", TEXTS, columns={"region": "north"})
+
+
+@pytest.mark.usefixtures("package")
+def test_a_column_that_the_template_needs_is_asked_for(settings: Settings) -> None:
+    with pytest.raises(RegistryError, match=r"'source' is undefined; give it as --column NAME=VALUE; it takes source"):
+        predict(settings, "icd10/1", TEXTS, columns={})
