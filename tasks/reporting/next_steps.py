@@ -43,14 +43,14 @@ def next_commands(summary: RunSummary) -> list[str]:
         step.append(f"burnish finetune --recipe {recipe} data.max_test_records={wanted}")
     ask = f'burnish predict --model {_model(summary)} "your text"'
     show = f"burnish show {summary.recipe} --json"
-    if summary.model.get("aliases"):
-        return [*step, ask, f"burnish history {name}", show]
+    history = f"burnish history {name}"
     if summary.decision.get("promote"):
-        return [*step, ask, show]
-    refused = f"{ask}   # the refused fine-tune, for a look"
-    if summary.verdict.get("recommended") in (None, "candidate"):
-        return [*step, show, refused]
-    return [*step, f"{_ask_recommended(summary)}   # {summary.verdict['recommended']}", show, refused]
+        return [*step, ask, *([history] if summary.model.get("aliases") else []), show]
+    recommended = summary.verdict.get("recommended")
+    cheaper = [] if recommended in (None, "candidate") else [f"{_ask_recommended(summary)}   # {recommended}"]
+    if summary.model.get("aliases"):
+        return [*step, *cheaper, f"{ask}   # its alias is a person's: the gates refused it", history]
+    return [*step, *cheaper, show, f"{ask}   # the refused fine-tune, for a look"]
 
 
 def _tell_more(summary: RunSummary) -> str:

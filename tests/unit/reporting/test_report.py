@@ -388,6 +388,21 @@ def test_the_verdict_stands_once_on_the_terminal_and_in_the_report() -> None:
     assert render_report(summary()).count("Fine-tuning pays classical.") == 1
 
 
+def test_a_refused_version_that_a_person_promoted_is_not_the_first_to_try() -> None:
+    moved = replace(
+        summary(aliases=("champion",)),
+        verdict={**summary().verdict, "kind": "does_not_pay", "recommended": "classical"},
+        decision={"promote": False, "reasons": []},
+    )
+
+    cheaper, by_hand, history = next_commands(moved)
+
+    assert cheaper == 'burnish predict --recipe icd10 "your text"   # classical'
+    assert by_hand.startswith("burnish predict --model icd10@champion")
+    assert by_hand.endswith("the gates refused it")
+    assert history == "burnish history icd10"
+
+
 def test_a_refused_version_that_was_promoted_by_hand_says_so() -> None:
     text = terminal_text(unsure(model={"name": "icd10", "version": "3", "aliases": ["champion"]}), 200)
 
