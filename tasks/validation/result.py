@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from tasks.validation.rules import OnFailure
@@ -67,14 +68,17 @@ class ValidationResult:
     @property
     def failures(self) -> tuple[RuleOutcome, ...]:
         """The outcomes that failed, stops first."""
-        order = {"stop": 0, "drop": 1, "warn": 2}
-        return tuple(
-            sorted((outcome for outcome in self.outcomes if outcome.failed), key=lambda o: order[o.on_failure])
-        )
+        return failed_first_stops(self.outcomes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-serialisable values."""
         return dataclasses.asdict(self)
+
+
+def failed_first_stops(outcomes: Sequence[RuleOutcome]) -> tuple[RuleOutcome, ...]:
+    """Return the outcomes that failed, stops first."""
+    order = {"stop": 0, "drop": 1, "warn": 2}
+    return tuple(sorted((outcome for outcome in outcomes if outcome.failed), key=lambda o: order[o.on_failure]))
 
 
 def describe(outcome: RuleOutcome, *, most_row_ids: int) -> str:

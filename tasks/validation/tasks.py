@@ -15,7 +15,14 @@ from tasks.storage.shared_directories import share
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.prefect_artifacts import artifact_key
 from tasks.tracking.recipe_run import RecipeRun
-from tasks.validation.result import ROW_IDS_OF_A_NOTE, ValidationResult, describe, stop_message
+from tasks.validation.result import (
+    ROW_IDS_OF_A_NOTE,
+    RuleOutcome,
+    ValidationResult,
+    describe,
+    failed_first_stops,
+    stop_message,
+)
 
 log = logging.getLogger("burnish")
 
@@ -61,8 +68,9 @@ def check_snapshot(run: RecipeRun, snapshot: str, base: str) -> dict[str, Any]:
         quarantine=run.settings.quarantine,
         json_schema=recipe.json_schema,
     )
-    _show(run, result, why={name: rule.why for name, rule in suite.rules.items()})
+    _show(run, result)
     if not result.passed:
+        tell_findings(run, result.to_dict())
         raise ValidationStopped(stop_message(result, recipe.name))
     share(run.settings, "snapshots", result.usable_snapshot)
     usable = read_snapshot(run.settings.snapshots, result.usable_snapshot)
@@ -70,8 +78,28 @@ def check_snapshot(run: RecipeRun, snapshot: str, base: str) -> dict[str, Any]:
     return {**result.to_dict(), **found, "judged": snapshot}
 
 
-def _show(run: RecipeRun, result: ValidationResult, *, why: Mapping[str, str]) -> None:
-    """The result as an MLflow artifact, a Prefect artifact, and lines on the terminal; ids and counts, no values."""
+def tell_findings(run: RecipeRun, found: Mapping[str, Any]) -> None:
+    """Log what the rules found, in this run or in the one whose result is reused; ids and counts, no values.
+
+    `found` is a validation result as JSON.
+    """
+    from tasks.validation.suites import SUITES_FOLDER, load_suite
+
+    chosen = run.recipe.validation
+    suite = load_suite(chosen.suite, chosen.overrides, SUITES_FOLDER)
+    failures = failed_first_stops([RuleOutcome(**outcome) for outcome in found["outcomes"]])
+    for outcome in failures:
+        why = suite.rules[outcome.rule].why
+        log.info("  %s: %s %s", outcome.on_failure, why, describe(outcome, most_row_ids=ROW_IDS_OF_A_NOTE))
+    dropped, quarantine = len(found["dropped_ids"]), found["quarantine"]
+    where = f"; they are in {quarantine}" if dropped and quarantine else ""
+    log.info("  %d rules evaluated, %d rows dropped%s", found["evaluated"], dropped, where)
+    if any(outcome.row_ids for outcome in failures):
+        log.info("  `burnish preview --recipe … --record ID` shows a row by its id")
+
+
+def _show(run: RecipeRun, result: ValidationResult) -> None:
+    """The result as an MLflow artifact and a Prefect artifact; ids and counts, no values."""
     run.tracker.log_text(run.run_id, json.dumps(result.to_dict(), indent=1), "validation.json")
     rows = [
         {
@@ -86,11 +114,3 @@ def _show(run: RecipeRun, result: ValidationResult, *, why: Mapping[str, str]) -
         for outcome in result.outcomes
     ]
     create_table_artifact(key=artifact_key(run.recipe.name, "validation"), table=rows, description=result.suite)
-    for outcome in result.failures:
-        log.info(
-            "  %s: %s %s", outcome.on_failure, why[outcome.rule], describe(outcome, most_row_ids=ROW_IDS_OF_A_NOTE)
-        )
-    where = f"; they are in {result.quarantine}" if result.dropped_ids and result.quarantine else ""
-    log.info("  %d rules evaluated, %d rows dropped%s", result.evaluated, len(result.dropped_ids), where)
-    if any(outcome.row_ids for outcome in result.failures):
-        log.info("  `burnish preview --recipe … --record ID` shows a row by its id")

@@ -67,6 +67,7 @@ def test_nothing_changed_redoes_nothing(finished: Installation) -> None:
     again = finished.smoke()
 
     assert again.returncode == 0, again.stderr
+    assert "rules evaluated, 0 rows dropped" in again.stderr  # what validation found then is told again
     after = finished.show()
     assert all(stage["reused"] for stage in after["stages"])
     assert after["options"] == before["options"]
