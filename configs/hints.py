@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MOST_SHOWN = 50
+
 
 def closest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that was probably meant, whatever its case; None where none is close."""
@@ -14,10 +16,11 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     return exact[0] if exact else next((each for each in names if [each.lower()] == lower), None)
 
 
-def did_you_mean(name: str, allowed: Iterable[str]) -> str:
+def did_you_mean(name: str, allowed: Iterable[str], *, otherwise: str = "allowed") -> str:
     """The allowed name that was probably meant, as a question, else all of them; empty where none is allowed."""
     names = list(allowed)
     close = closest(name, names)
     if close:
         return f"did you mean {close}?"
-    return f"allowed: {', '.join(names)}" if names else ""
+    shown = ", ".join(names[:_MOST_SHOWN]) + (", …" if len(names) > _MOST_SHOWN else "")
+    return f"{otherwise}: {shown}" if names else ""

@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from configs.errors import RegistryError
-from configs.hints import closest
+from configs.hints import did_you_mean
 from tasks.registry.packaging import AdapterPackage, written_package
 from tasks.storage.durable import is_digest, is_valid_directory, make_private_directory, new_directory, read_manifest
 from tasks.storage.faults import reach
@@ -38,7 +38,6 @@ _REFERENCE = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9_-]{0,62})(@(?P<alias>[A-Za-z0-9_-]{1,255})|/(?P<version>[0-9]{1,9}))?"
 )
 _MOST_VERSIONS_SHOWN = 10
-_MOST_MODELS_SHOWN = 20
 _MOST_MODELS_SEARCHED = 1000
 _MISSING = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
 _DENIED = ErrorCode.Name(PERMISSION_DENIED)
@@ -256,12 +255,11 @@ def require_model(tracker: Tracker, name: str) -> None:
         return
     with tracker.explained("list the registered models"):
         found = tracker.client.search_registered_models(max_results=_MOST_MODELS_SEARCHED)
-    names = sorted(model.name for model in found)
-    close = closest(name, names)
-    shown = ", ".join(names[:_MOST_MODELS_SHOWN]) + (", …" if len(names) > _MOST_MODELS_SHOWN else "")
-    known = f"did you mean {close}? " if close else f"registered: {shown}; " if names else ""
-    advice = "`burnish finetune` registers one under its recipe's name"
-    raise RegistryError(f"no registered model {name!r}; {known}{advice}")
+    known = did_you_mean(name, sorted(model.name for model in found), otherwise="registered")
+    raise RegistryError(
+        f"no registered model {name!r}; `burnish finetune` registers one under its recipe's name"
+        + (f"; {known}" if known else "")
+    )
 
 
 def versions_in_words(tracker: Tracker, name: str) -> str:

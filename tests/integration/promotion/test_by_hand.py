@@ -50,5 +50,7 @@ def test_a_promotion_without_a_version_asks_for_one(settings: Settings) -> None:
     ],
 )
 def test_an_unknown_model_gets_one_message_everywhere(settings: Settings, ask: Callable[[Settings], object]) -> None:
-    with pytest.raises(RegistryError, match="no registered model 'nothing'; registered: icd10; `burnish finetune`"):
+    with pytest.raises(
+        RegistryError, match=r"no registered model 'nothing'; `burnish finetune` registers one .*; registered: icd10$"
+    ):
         ask(settings)
