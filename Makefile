@@ -2,6 +2,9 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
+# without compiled files each of the many processes would compile Burnish's modules anew
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status test test-quick check format bench bench-training bench-scoring
 
