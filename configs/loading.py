@@ -58,6 +58,15 @@ def project_root_of(recipe_path: Path) -> Path:
     return folder.parent if folder.name == "configs" else folder
 
 
+def recipe_name_of(given: str) -> str:
+    """The recipe's name, where a person gives either that or the recipe's file.
+
+    Raises:
+        RecipeError: there is no such file, or it is no recipe.
+    """
+    return load_recipe(given).name if given.endswith((".yaml", ".yml")) else given
+
+
 def shipped_recipes() -> list[Path]:
     """Paths of the recipes that come with Burnish."""
     return sorted(SHIPPED.glob("*.yaml"))
@@ -169,6 +178,11 @@ def _describe(problem: Any) -> str:
         return f"{key}: required, but not given"
     if problem["type"] == "string_pattern_mismatch" and problem["ctx"]["pattern"] == NAME_PATTERN:
         return f"{key}: {NAME_IN_WORDS}, got {_shown(found)}"
+    if problem["type"] == "union_tag_not_found":
+        return f"{key}.kind: required, but not given"
+    if problem["type"] == "union_tag_invalid":
+        kind, kinds = problem["ctx"]["tag"], problem["ctx"]["expected_tags"].replace("'", "").split(", ")
+        return f"{key}.kind: unknown {kind!r}; {did_you_mean(kind, kinds)}"
     message = str(problem["msg"]).removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     if problem["type"] == "value_error":

@@ -27,7 +27,7 @@ def add_model_commands(commands: Any) -> None:
     predict = add_command(commands, "predict", _predict, "answer texts with a registered model, or a cheaper option")
     asked = predict.add_mutually_exclusive_group(required=True)
     asked.add_argument("--model", metavar="NAME@ALIAS", help="a registered model, or NAME/VERSION")
-    asked.add_argument("--recipe", metavar="NAME", help="what the recipe's latest run recommends")
+    asked.add_argument("--recipe", metavar="RECIPE", help="what the latest run of a recipe, or of its file, recommends")
     predict.add_argument("--option", metavar="OPTION", help="of that run, another one: as `burnish show` names it")
     predict.add_argument(
         "--column", metavar="NAME=VALUE", action="append", default=[], help="metadata that the template uses"
@@ -35,7 +35,7 @@ def add_model_commands(commands: Any) -> None:
     predict.add_argument("--json", action="store_true", help="each answer in a line, with its text")
     predict.add_argument("text", metavar="TEXT", nargs="+", help="what to answer, each in quotes; -: lines from stdin")
     show = add_command(commands, "show", _show, "show the latest run of a recipe (default: of any)")
-    show.add_argument("name", metavar="RECIPE", nargs="?", help="a recipe's name, or a run's id in MLflow")
+    show.add_argument("name", metavar="RECIPE", nargs="?", help="a recipe's name or file, or a run's id in MLflow")
     show.add_argument("--json", action="store_true", help="for programs")
     compare = add_command(commands, "compare", _compare, "compare two finished runs on the test records they share")
     run = "a recipe (its newest run) or a run's id; RUN:OPTION names another option"
@@ -128,11 +128,12 @@ def _ask(
     settings: Settings, options: argparse.Namespace, texts: Sequence[str], columns: Mapping[str, str]
 ) -> list[str]:
     """Answer with an option of the recipe's latest run: the recommended one, unless another is named."""
+    from configs.loading import recipe_name_of
     from tasks.baselines.asking import ask_option
     from tasks.registry.predicting import predict
     from tasks.reporting.show import latest_summary
 
-    summary = latest_summary(settings, options.recipe)
+    summary = latest_summary(settings, recipe_name_of(options.recipe))
     name = options.option or str(summary.verdict["recommended"])
     registered = {"candidate": f"{summary.model['name']}/{summary.model['version']}"}
     registered["champion"] = f"{summary.model['name']}@champion"
@@ -147,11 +148,12 @@ def _ask(
 def _show(options: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from configs.loading import recipe_name_of
     from tasks.reporting.show import latest_summary
     from tasks.reporting.terminal_summary import print_summary
 
     _, settings = existing(options)
-    summary = latest_summary(settings, options.name)
+    summary = latest_summary(settings, options.name and recipe_name_of(options.name))
     if options.json:
         print(json.dumps(summary.as_json(), indent=1, ensure_ascii=False))
     else:

@@ -34,7 +34,7 @@ def checked_path(path: Path, *, key: str) -> Path:
     """
     try:
         if not path.exists():
-            raise DataError(f"{key}: there is no file {path.absolute()}; paths are read from the project root")
+            raise DataError(f"{key}: there is no file {path.absolute()}")
         if not path.is_file():
             raise DataError(f"{key}: {path} is not a regular file; give one JSONL, CSV or Parquet file")
         with path.open("rb") as file:

@@ -12,7 +12,7 @@ from tasks.evaluation.costs import break_even_requests, gain_at_zero_net_value, 
 from tasks.evaluation.scorecards import Scorecard
 from tasks.evaluation.slices import EvaluationRows
 from tasks.metrics.intervals import PairedDifference
-from tasks.metrics.looks import confidence_at_look
+from tasks.metrics.looks import confidence_at_look, level_in_words
 from tasks.metrics.power import records_needed
 from tasks.metrics.proportions import normal_quantile
 
@@ -182,12 +182,12 @@ def _more_records(
 
 def _rule(promotion: Promotion, economics: Economics, confidence: float) -> str:
     return (
-        f"Fine-tuning pays when, against every cheaper option, the lower bound of the paired {_level(confidence)} "
-        f"interval of its gain is above promotion.min_gain ({100 * promotion.min_gain:g} points) and the paired test "
-        f"agrees, and the net value at that bound is above 0 at {economics.requests_per_month:,} requests a month "
-        f"within {economics.horizon_months} months. It does not pay when, against one of them, the upper bound of the "
-        "gain is not above promotion.min_gain or the net value at that bound is not above 0. Otherwise one can't tell "
-        "yet."
+        "Fine-tuning pays when, against every cheaper option, the lower bound of the paired "
+        f"{level_in_words(confidence)} interval of its gain is above promotion.min_gain "
+        f"({100 * promotion.min_gain:g} points) and the paired test agrees, and the net value at that bound is above 0 "
+        f"at {economics.requests_per_month:,} requests a month within {economics.horizon_months} months. It does not "
+        "pay when, against one of them, the upper bound of the gain is not above promotion.min_gain or the net value "
+        "at that bound is not above 0. Otherwise one can't tell yet."
     )
 
 
@@ -197,7 +197,7 @@ def _sentence(candidate: Scorecard, rival: _Rival, economics: Economics, look: i
     facts = (
         f"{candidate.name} scores {candidate.estimate.value:.1%} and {rival.card.name}, the best cheaper option, "
         f"{rival.card.estimate.value:.1%} on {gain.n} test records, a gain of {100 * gain.difference:.1f} points "
-        f"({_level(gain.confidence)} interval {100 * gain.low:.1f} to {100 * gain.high:.1f}{counted}), worth "
+        f"({level_in_words(gain.confidence)} interval {100 * gain.low:.1f} to {100 * gain.high:.1f}{counted}), worth "
         f"{_money(seen, economics)} net over {economics.horizon_months} months "
         f"({_money(low, economics)} to {_money(high, economics)})"
     )
@@ -228,10 +228,6 @@ def _nothing_to_compare(candidate: Scorecard, rule: str) -> Verdict:
         break_even_requests_per_month=None,
         more_test_records=None,
     )
-
-
-def _level(confidence: float) -> str:
-    return f"{100 * confidence:.6g}%"
 
 
 def _money(amount: float, economics: Economics) -> str:

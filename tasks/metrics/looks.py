@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor, log10
 
 
 def alpha_at_look(alpha: float, look: int) -> float:
@@ -37,3 +38,10 @@ def holm(p_values: Sequence[float], alpha: float) -> tuple[bool, ...]:
             break
         rejected[index] = True
     return tuple(rejected)
+
+
+def level_in_words(confidence: float) -> str:
+    """A level in percent, to two significant digits of what is missing from 100%: 95%, 98.3%, 99.17%."""
+    missing = 100 * (1 - confidence)
+    decimals = max(1 - floor(log10(missing)), 0) if missing > 0 else 0
+    return f"{round(100 * confidence, decimals):.12g}%"

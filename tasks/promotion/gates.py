@@ -11,7 +11,7 @@ from tasks.evaluation.comparison import compare
 from tasks.evaluation.scorecards import Scorecard
 from tasks.evaluation.slices import EvaluationRows, SliceComparison, compare_slices, worst_looking
 from tasks.evaluation.verdict import Verdict, VerdictKind
-from tasks.metrics.looks import alpha_at_look, confidence_at_look
+from tasks.metrics.looks import alpha_at_look, confidence_at_look, level_in_words
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,8 @@ def _gain_gates(contest: Contest, policy: Promotion) -> list[GateOutcome]:
         passed = gain.surely_above(policy.min_gain)
         reason = (
             f"over {other.name} {100 * gain.difference:+.1f} points, lower bound {100 * gain.low:+.1f} "
-            f"({50 * (1 + level):.6g}% one-sided, {gain.method}); a bound above {100 * policy.min_gain:g} is wanted"
+            f"({level_in_words((1 + level) / 2)} one-sided, {gain.method}); "
+            f"a bound above {100 * policy.min_gain:g} is wanted"
         )
         if not passed and gain.low > policy.min_gain:
             reason += f", but the {gain.test} test does not confirm it (p = {gain.p_value:.2g})"
@@ -154,11 +155,11 @@ def _gain_gates(contest: Contest, policy: Promotion) -> list[GateOutcome]:
 
 def _score_gate(candidate: Scorecard, policy: Promotion) -> GateOutcome:
     found, limit = candidate.estimate, policy.min_score
-    level = f"{50 * (1 + found.confidence):.6g}% one-sided, {found.method}"
+    level = f"{level_in_words((1 + found.confidence) / 2)} one-sided, {found.method}"
     reason = f"scores {100 * found.value:.1f}%, lower bound {100 * found.low:.1f}% ({level})"
     if limit == 0:
         return GateOutcome("score", True, f"{reason}; no limit set", checked=False)
-    return GateOutcome("score", found.low >= limit, f"{reason}; a bound of {100 * limit:g}% is wanted")
+    return GateOutcome("score", found.low >= limit, f"{reason}; a bound of {100 * limit:.3g}% is wanted")
 
 
 def _slice_comparisons(contest: Contest, reference: Scorecard | None, policy: Promotion) -> tuple[SliceComparison, ...]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from configs.errors import BurnishError, RecipeError
 from configs.settings import Settings
+from tasks.metrics.looks import level_in_words
 from tasks.reporting.row_scores import SCORES_FILE, RowScores, compare_runs, row_scores_from_text, shared_records
-from tasks.reporting.show import finished_runs
+from tasks.reporting.show import finished_runs, recipes_with_runs, there_are_runs
 from tasks.reporting.summary import RunSummary
 from tasks.tracking.recipe_run import tracker_at
 
@@ -28,7 +29,9 @@ class _Side:
     scores: RowScores
 
     def in_words(self) -> str:
-        return f"{self.option} of {self.summary.recipe}, run {self.summary.run_id} of {self.summary.finished_at}"
+        differs = f", with {', '.join(self.summary.overrides)}" if self.summary.overrides else ""
+        named = f"{self.option} of {self.summary.recipe}, run {self.summary.run_id}"
+        return f"{named} of {self.summary.finished_at}{differs}"
 
     def on(self, records: Sequence[str]) -> list[float]:
         return self.scores.of(self.option, records)
@@ -59,7 +62,7 @@ def comparison_lines(settings: Settings, first: str, second: str | None) -> list
     return [
         *(f"{sum(side.on(shared)) / len(shared):.3f}  {side.in_words()}" for side in (one, other)),
         f"{one.scores.metric} on the {len(shared):,} test records{grouped} that both were scored on",
-        f"difference {100 * found.difference:+.1f} points ({100 * found.confidence:g}% interval "
+        f"difference {100 * found.difference:+.1f} points ({level_in_words(found.confidence)} interval "
         f"{100 * found.low:+.1f} to {100 * found.high:+.1f}, {found.method}; p = {found.p_value:.2g}, {found.test}): "
         + ("the same scores, record by record" if one.on(shared) == other.on(shared) else _conclusion(found)),
         "No gate goes by this, and it is not counted as a look at the test set. Choose on validation; to rely on a "
@@ -72,6 +75,8 @@ def _side(tracker: Tracker, named: str, *, earlier: int) -> _Side:
     option = option or _CANDIDATE
     found = list(islice(_scored_runs(tracker, run), earlier + 1))
     if not found:
+        if run not in (recipes := recipes_with_runs(tracker)) and recipes:
+            raise BurnishError(f"no finished run is called {run!r}; {there_are_runs(run, recipes)}, or give a run's id")
         raise BurnishError(
             f"no run of {run!r} can be compared: a finished one whose scores were kept, as they are from this version "
             "of Burnish on; run `burnish finetune` on it, or name another run by its id in MLflow"

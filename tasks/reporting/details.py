@@ -71,11 +71,16 @@ def trial_rows(study: Mapping[str, Any], curves: Mapping[str, Sequence[tuple[int
             **{key: trial[key] for key in ("number", "value", "seconds", "reason")},
             "state": states[trial["state"]],
             "values": dict(trial["parameters"]),
-            "parameters": ", ".join(f"{key} = {_short(value)}" for key, value in trial["parameters"].items()),
+            "parameters": in_words(trial["parameters"]),
             "curve": list(curves.get(trial["name"], ())),
         }
         for trial in study["trials"]
     ]
+
+
+def in_words(parameters: Mapping[str, Any]) -> str:
+    """Searched values as a person would note them."""
+    return ", ".join(f"{key} = {_short(value)}" for key, value in parameters.items())
 
 
 def seed_note(study: Mapping[str, Any]) -> str:
@@ -131,12 +136,18 @@ def money_warnings(economics: Economics) -> tuple[str, ...]:
     return (f"costs and net value rest on Burnish's defaults of {', '.join(assumed)}: set yours in economics",)
 
 
-def dropped_warnings(checked: Mapping[str, Any]) -> tuple[str, ...]:
-    """What is to be said of records that validation took out."""
+def validation_warnings(checked: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is to be said of records that validation took out, and of what it found and left in."""
     dropped = len(checked["dropped_ids"])
-    failed = (each for each in checked["outcomes"] if each["on_failure"] == "drop" and each["failed"])
-    rules = ", ".join(dict.fromkeys(each["rule"].replace("_", " ") for each in failed))
-    return (f"validation dropped {dropped:,} of {checked['records']:,} records ({rules})",) if dropped else ()
+    taken_out = f"validation dropped {dropped:,} of {checked['records']:,} records ({_failed_rules(checked, 'drop')})"
+    warned = _failed_rules(checked, "warn")
+    left_in = f"validation warns of {warned}: the report says of how many records"
+    return (*([taken_out] if dropped else []), *([left_in] if warned else []))
+
+
+def _failed_rules(checked: Mapping[str, Any], on_failure: str) -> str:
+    failed = (each for each in checked["outcomes"] if each["on_failure"] == on_failure and each["failed"])
+    return ", ".join(dict.fromkeys(each["rule"].replace("_", " ") for each in failed))
 
 
 def base_warnings(base: BaseSource) -> tuple[str, ...]:

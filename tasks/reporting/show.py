@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -27,15 +27,19 @@ def latest_summary(settings: Settings, recipe_name: str | None) -> RunSummary:
     for summary in finished_runs(tracker, recipe_name):
         return _with_present_aliases(tracker, summary)
     what = f"of recipe {recipe_name!r}" if recipe_name else "at all"
-    recipes = _recipes_with_runs(tracker) if recipe_name else []
+    recipes = recipes_with_runs(tracker) if recipe_name else []
     if recipe_name in recipes:
         raise BurnishError(f"no run {what} has reached its end; `burnish finetune` on its file goes on with the newest")
-    close = closest(recipe_name, recipes) if recipe_name else None
-    there_are = f", there are runs of {', '.join(recipes)}" if recipes else ""
-    there_are += f" (did you mean {close}?)" if close else ""
+    there_are = f", {there_are_runs(recipe_name, recipes)}" if recipe_name and recipes else ""
     raise BurnishError(
         f"no finished run {what} in {settings.home}{there_are}; run `burnish finetune --recipe FILE` first"
     )
+
+
+def there_are_runs(named: str, recipes: Sequence[str]) -> str:
+    """Which recipes have runs, and which of them was probably meant."""
+    close = closest(named, recipes)
+    return f"there are runs of {', '.join(recipes)}" + (f" (did you mean {close}?)" if close else "")
 
 
 def finished_runs(tracker: Tracker, named: str | None) -> Iterator[RunSummary]:
@@ -57,7 +61,8 @@ def finished_runs(tracker: Tracker, named: str | None) -> Iterator[RunSummary]:
             yield summary_from_json(json.loads(text))
 
 
-def _recipes_with_runs(tracker: Tracker) -> list[str]:
+def recipes_with_runs(tracker: Tracker) -> list[str]:
+    """Return the names of the recipes that were ever begun."""
     with tracker.explained("list experiments"):
         experiments = tracker.client.search_experiments()
     tags = {"burnish.kind": "recipe"}

@@ -54,6 +54,10 @@ class RunSummary:
     report: str = ""
     recipe_file: str = ""
     """How a command may name the recipe: its absolute path, or the name of a shipped one."""
+    overrides: tuple[str, ...] = ()
+    """What differed from the recipe's file, each as key=value."""
+    trained_with: str = ""
+    """The values that the search chose for the candidate, in words; empty where nothing was searched."""
     description: str = ""
     base: str = ""
     """The base model, in words."""
@@ -83,4 +87,5 @@ def summary_from_json(values: dict[str, Any]) -> RunSummary:
         "stages": tuple(StageRow(**row) for row in values["stages"]),
         "options": tuple(OptionRow(**row) for row in values["options"]),
     }
-    return RunSummary(**{**values, **rows, "warnings": tuple(values.get("warnings", ()))})
+    texts = {key: tuple(values.get(key, ())) for key in ("warnings", "overrides")}
+    return RunSummary(**{**values, **rows, **texts})

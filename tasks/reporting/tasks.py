@@ -23,9 +23,10 @@ from tasks.reporting.details import (
     base_in_words,
     base_warnings,
     card_figures,
-    dropped_warnings,
+    in_words,
     money_warnings,
     report_details,
+    validation_warnings,
 )
 from tasks.reporting.html_report import render_report
 from tasks.reporting.markdown import links_as_markdown, summary_as_markdown
@@ -61,6 +62,8 @@ def write_report(run: RecipeRun, base: str, stages: Sequence[StageRecord], reque
         run_id=run.run_id,
         report=str(path),
         recipe_file=recipe_argument(request.recipe),
+        overrides=request.resolved_overrides(),
+        trained_with=in_words(outputs["search"]["study"]["best"]["parameters"]),
         description=run.recipe.description,
         base=base_in_words(run.recipe.base),
         max_test_records=run.recipe.data.max_test_records,
@@ -69,7 +72,7 @@ def write_report(run: RecipeRun, base: str, stages: Sequence[StageRecord], reque
         warnings=(
             *base_warnings(run.recipe.base),
             *money_warnings(run.recipe.economics),
-            *dropped_warnings(outputs["validate"]),
+            *validation_warnings(outputs["validate"]),
             *outputs["evaluate"]["warnings"],
         ),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -51,6 +51,8 @@ def _facts(summary: RunSummary) -> Table:
         "Beware": "; ".join(summary.warnings),
         "Looks worse": str(summary.decision.get("looks_worse", "")),
         "Decision": "\n".join([_decision_line(summary), *map(str, summary.decision.get("reasons", []))]),
+        "Trained": summary.trained_with,
+        "Differs": ", ".join(summary.overrides),
         "Cost": _cost_line(summary),
         "Stages": _stage_line(summary),
     }

@@ -72,7 +72,12 @@ def test_all_errors_are_reported_at_once_with_dotted_keys(tmp_path: Path) -> Non
         ("a: " + "[" * 5000 + "]" * 5000, "nest"),
         ("a: " + "x" * 1_000_001, "at most"),
         (SMALLEST.replace("tickets\n", "../etc\n", 1), "name: a name has lower-case letters, digits, - and _"),
-        (SMALLEST.replace("kind: tiny", "kind: huge"), "base: "),
+        (
+            SMALLEST.replace("kind: tiny", "kind: huge"),
+            "base.kind: unknown 'huge'; allowed: tiny, folder, ",
+        ),
+        (SMALLEST.replace("kind: tiny", "kind: tinny"), "base.kind: unknown 'tinny'; did you mean tiny?"),
+        (SMALLEST.replace("{kind: tiny}", "{seed: 1}"), "base.kind: required, but not given"),
         (SMALLEST + "seed: .nan\n", "seed"),
         (SMALLEST + "evaluation: {slice_by: [region]}\n", "data.columns.metadata"),
         (SMALLEST + "training: {batch_size: 16, micro_batch_size: 5}\n", "micro_batch_size must divide"),

@@ -71,7 +71,8 @@ def test_runs_are_named_by_recipe_or_id_with_an_option(tracker: Tracker, setting
     ("first", "second", "message"),
     [
         ("tickets", None, "only one run of 'tickets' can be compared.*; it has candidate"),
-        ("nobody", "tickets", "no run of 'nobody' can be compared"),
+        ("nobody", "tickets", "no finished run is called 'nobody'; there are runs of "),
+        ("tikets", "tickets", r"did you mean tickets\?"),
         ("tickets", "tickets", "both are the candidate of tickets"),
         ("old", "tickets", "no run of 'old'.*whose scores were kept"),
         ("tickets:x", "another", "has no option 'x'; it has candidate"),

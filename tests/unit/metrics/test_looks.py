@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.metrics.looks import alpha_at_look, confidence_at_look, holm
+from tasks.metrics.looks import alpha_at_look, confidence_at_look, holm, level_in_words
 
 
 def test_all_looks_together_spend_no_more_than_alpha():
@@ -17,6 +17,22 @@ def test_each_look_spends_less_than_the_one_before():
     levels = [alpha_at_look(0.05, look) for look in range(1, 60)]
 
     assert levels == sorted(levels, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [
+        (0.95, "95%"),
+        (0.975, "97.5%"),
+        (1 - 0.05 / 3, "98.3%"),
+        (1 - 0.05 / 6, "99.17%"),
+        (0.9999999, "99.99999%"),
+        (0.5, "50%"),
+        (1.0, "100%"),
+    ],
+)
+def test_a_level_is_shown_as_exactly_as_it_matters(level, shown):
+    assert level_in_words(level) == shown
 
 
 def test_looks_are_counted_from_one():

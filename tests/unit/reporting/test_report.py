@@ -14,10 +14,10 @@ from tasks.reporting.details import (
     base_in_words,
     base_warnings,
     cost_note,
-    dropped_warnings,
     money_warnings,
     seed_note,
     trial_rows,
+    validation_warnings,
 )
 from tasks.reporting.html_report import render_report
 from tasks.reporting.markdown import summary_as_markdown
@@ -147,10 +147,44 @@ def test_dropped_records_are_told_with_the_rules_that_dropped_them() -> None:
         {"rule": "label_imbalance", "on_failure": "warn", "failed": True},
     ]
 
-    told = dropped_warnings({"dropped_ids": ["a", "b"], "records": 2300, "outcomes": rules})
+    told = validation_warnings({"dropped_ids": ["a", "b"], "records": 2300, "outcomes": rules})
 
-    assert told == ("validation dropped 2 of 2,300 records (exact duplicates)",)
-    assert dropped_warnings({"dropped_ids": [], "records": 2300, "outcomes": rules}) == ()
+    assert told[0] == "validation dropped 2 of 2,300 records (exact duplicates)"
+    assert validation_warnings({"dropped_ids": [], "records": 2300, "outcomes": rules[1:2]}) == ()
+
+
+def test_what_validation_warns_of_stands_beside_the_verdict() -> None:
+    rules = [
+        {"rule": "label_imbalance", "on_failure": "warn", "failed": True},
+        {"rule": "refusals", "on_failure": "warn", "failed": False},
+    ]
+
+    told = validation_warnings({"dropped_ids": [], "records": 2300, "outcomes": rules})
+
+    assert told == ("validation warns of label imbalance: the report says of how many records",)
+
+
+def test_the_next_command_keeps_what_differed_from_the_recipe() -> None:
+    overrides = ("training.epochs=2", "data.max_test_records=100")
+    run = replace(
+        summary(),
+        verdict={**summary().verdict, "kind": "cannot_tell", "more_test_records": 50},
+        max_test_records=100,
+        overrides=overrides,
+    )
+
+    assert any(line.endswith(" training.epochs=2 data.max_test_records=150") for line in next_commands(run))
+
+
+def test_the_summary_says_what_the_run_was_trained_with() -> None:
+    output = StringIO()
+    run = replace(summary(), overrides=("training.epochs=2",), trained_with="lora_rank = 16")
+
+    print_summary(run, Console(file=output, width=100))
+
+    assert "Trained    " in output.getvalue()
+    assert "lora_rank = 16" in output.getvalue()
+    assert "training.epochs=2" in output.getvalue()
 
 
 def test_a_refused_fine_tune_is_not_offered_as_the_thing_to_use() -> None:
