@@ -113,13 +113,13 @@ def trainer_reference(
     trained: TrainedHome, package: AdapterPackage, records: Sequence[Record], *, references: Path
 ) -> Path:
     """What the trainer's own model says to the records: the file that the worker job leaves."""
-    from tasks.inference.reference import REFERENCE_FILE, logits
+    from tasks.inference.reference import logits
     from tasks.models.loading import load_base
 
     ids = [record.record_id for record in records]
     loaded = load_base(package.base, precision=package.precision, device="cpu")
     reply = logits(loaded, _reference_arguments(trained, package, ids, references=references), lambda values: True)
-    return references / reply["reference"] / REFERENCE_FILE
+    return references / reply["reference"]
 
 
 def trainer_margins(

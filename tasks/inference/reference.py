@@ -26,7 +26,7 @@ from tasks.inference.row_context import NO_PREFIX
 from tasks.models.loading import LoadedBase
 from tasks.storage.durable import digest_of, new_directory
 
-REFERENCE_FILE = "reference.npz"
+_FILE = "reference.npz"
 NO_TOKEN = -1
 """Stands after the end of an answer."""
 
@@ -92,7 +92,7 @@ def logits(loaded: LoadedBase, arguments: dict[str, Any], report: Callable[[dict
         report: is sent {done, total} records.
 
     Returns:
-        `reference` (digest of the directory below `references`) and `records`.
+        `reference` (the file, as seen from `references`) and `records`.
 
     Raises:
         DataError: the snapshot has no record of one of the ids.
@@ -203,5 +203,5 @@ def _decoded(
 def _store(arrays: Mapping[str, NDArray[Any]], references: Path) -> str:
     digest = digest_of({name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in arrays.items()})
     with new_directory(references / digest) as directory:
-        np.savez_compressed(directory / REFERENCE_FILE, allow_pickle=False, **arrays)
-    return digest
+        np.savez_compressed(directory / _FILE, allow_pickle=False, **arrays)
+    return f"{digest}/{_FILE}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from configs.errors import BaseModelError
 
@@ -17,10 +18,28 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     Raises:
         BaseModelError: its files can't be read.
     """
-    from transformers import AutoTokenizer
-
     try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        tokenizer = _loader_of(directory).from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise BaseModelError(f"the tokenizer in {directory} can't be loaded: {error}; import the base again") from error
     return cast("PreTrainedTokenizerBase", tokenizer)
+
+
+def _loader_of(directory: Path) -> Any:
+    """`AutoTokenizer`, or the class that it would choose where that is known without its imports.
+
+    They take 3 seconds, torch among them. Which class other families get follows from tables of transformers' own.
+    """
+    about, model = (_values(directory / name) for name in ("tokenizer_config.json", "config.json"))
+    if about.get("tokenizer_class") == "TokenizersBackend" and model.get("model_type") == "llama":
+        from transformers import PreTrainedTokenizerFast
+
+        return PreTrainedTokenizerFast
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer
+
+
+def _values(file: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return values

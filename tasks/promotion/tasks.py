@@ -43,7 +43,6 @@ _STAYS = (
 def check_parity(run: RecipeRun, snapshot: str, option: dict[str, Any], base: str, version: str) -> dict[str, Any]:
     """Load the version from the registry in a fresh process and compare it with the trainer's model."""
     from tasks.data.snapshots import read_snapshot
-    from tasks.inference.reference import REFERENCE_FILE
     from tasks.promotion import parity
     from tasks.registry.mlflow_versions import REJECTED, remove_tag, tag_version
 
@@ -63,7 +62,7 @@ def check_parity(run: RecipeRun, snapshot: str, option: dict[str, Any], base: st
         run.recipe.name,
         version=version,
         records=records,
-        reference=run.settings.references / reference / REFERENCE_FILE,
+        reference=run.settings.references / reference,
         labels=data.labels if option["decoding"] == "label_scoring" else None,
         label_margins=label_margins,
         precision=precision_of(run),

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.installation import Installation, one_prefect_server
+from tests.e2e.installation import PROJECT, Installation, one_prefect_server
 from tests.e2e.servers import Servers, running_servers
 
 
 @pytest.fixture(scope="session")
-def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def first_things(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What every new installation makes first, in eleven seconds: the tiny model, and Prefect's tables."""
+    from configs.schema import TinyBase
+    from tasks.models.base_models import import_base
+
+    folder = tmp_path_factory.mktemp("first-things")
+    import_base(TinyBase(kind="tiny"), bases=folder / "bases", project_root=PROJECT)
+    with one_prefect_server(folder):
+        pass
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prefect_url(tmp_path_factory: pytest.TempPathFactory, first_things: Path) -> Iterator[str]:
     """One running Prefect server for all end-to-end tests."""
-    with one_prefect_server(tmp_path_factory.mktemp("prefect")) as url:
+    home = tmp_path_factory.mktemp("prefect")
+    shutil.copytree(first_things / "prefect", home / "prefect")
+    with one_prefect_server(home) as url:
         yield url
 
 
@@ -43,7 +59,9 @@ def copied(finished: Installation, tmp_path: Path) -> Callable[[], Installation]
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def servers(tmp_path_factory: pytest.TempPathFactory, first_things: Path) -> Iterator[Servers]:
     """An installation with MLflow, Prefect and a worker up, for the tests of one file; 20 to 40 s to start."""
-    with running_servers(tmp_path_factory.mktemp("servers")) as running:
+    folder = tmp_path_factory.mktemp("servers")
+    Installation(folder / "home").with_all_of(first_things)
+    with running_servers(folder) as running:
         yield running

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tasks.storage.durable import make_private_directory
+
 PROJECT = Path(__file__).resolve().parents[2]
 RUN_TIMEOUT_SECONDS = 900
 
@@ -54,14 +56,23 @@ class Installation:
         return self.burnish("finetune", "--recipe", "configs/smoke.yaml", *overrides, **environment)
 
     def show(self) -> dict[str, Any]:
-        answer = self.burnish("show", "smoke", "--json")
-        assert answer.returncode == 0, answer.stderr
-        summary: dict[str, Any] = json.loads(answer.stdout)
+        """What `burnish show smoke --json` prints; without that command's imports, two seconds each time."""
+        from configs.settings import settings_from
+        from tasks.reporting.show import latest_summary
+
+        settings = settings_from({"BURNISH_HOME": str(self.home)}, project_root=self.project)
+        summary: dict[str, Any] = json.loads(json.dumps(latest_summary(settings, "smoke").as_json()))
         return summary
 
     def copy_to(self, home: Path) -> Installation:
         shutil.copytree(self.home, home)
         return Installation(home, self.environment)
+
+    def with_all_of(self, first_things: Path) -> Installation:
+        """This installation, with what the fixture `first_things` has that its home lacks."""
+        make_private_directory(self.home)
+        shutil.copytree(first_things, self.home, dirs_exist_ok=True)
+        return self
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,10 +26,10 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def served(finished: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def served(finished: Installation, first_things: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """A copy of the finished installation with its servers up."""
     folder = tmp_path_factory.mktemp("served")
-    finished.copy_to(folder / "home")
+    finished.copy_to(folder / "home").with_all_of(first_things)
     with running_servers(folder) as running:
         yield running
 

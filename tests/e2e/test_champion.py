@@ -25,10 +25,11 @@ def crowned_at() -> datetime:
 
 @pytest.fixture(scope="module")
 def crowned(
-    tmp_path_factory: pytest.TempPathFactory, prefect_url: str, crowned_at: datetime
+    tmp_path_factory: pytest.TempPathFactory, prefect_url: str, crowned_at: datetime, first_things: Path
 ) -> tuple[Installation, dict[str, Any]]:
     """An installation with a champion, and the summary of the run that made it."""
-    installation = Installation(tmp_path_factory.mktemp("crowned") / "home", {"PREFECT_API_URL": prefect_url})
+    home = tmp_path_factory.mktemp("crowned") / "home"
+    installation = Installation(home, {"PREFECT_API_URL": prefect_url}).with_all_of(first_things)
     done = installation.smoke(*WINNING)
     assert done.returncode == 0, done.stderr
     return installation, installation.show()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.installation import RUN_TIMEOUT_SECONDS, clean_environment
+from tests.e2e.installation import RUN_TIMEOUT_SECONDS, Installation, clean_environment
 from tests.e2e.servers import Servers, running_servers, wait_for
 
 if TYPE_CHECKING:
@@ -139,8 +139,10 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with place_with_servers(tmp_path_factory.mktemp("events")) as made:
+def place(tmp_path_factory: pytest.TempPathFactory, first_things: Path) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("events")
+    Installation(folder / "home").with_all_of(first_things)
+    with place_with_servers(folder) as made:
         yield made
 
 

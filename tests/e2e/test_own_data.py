@@ -73,13 +73,13 @@ def summary_rows() -> list[dict[str, str]]:
     ("recipe", "rows"), [(MANY_LABELS, ticket_rows()), (FREE_TEXT, summary_rows())], ids=["52 labels", "free text"]
 )
 def test_own_data_needs_a_short_recipe_and_no_code(
-    tmp_path: Path, prefect_url: str, recipe: dict[str, object], rows: list[dict[str, str]]
+    tmp_path: Path, prefect_url: str, first_things: Path, recipe: dict[str, object], rows: list[dict[str, str]]
 ) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe, default_flow_style=None, sort_keys=False, width=120))
     source = recipe["data"]["source"]["path"]  # type: ignore[index]
     (tmp_path / source).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    installation = Installation(tmp_path / ".burnish", {"PREFECT_API_URL": prefect_url})
+    installation = Installation(tmp_path / ".burnish", {"PREFECT_API_URL": prefect_url}).with_all_of(first_things)
 
     done = installation.burnish("finetune", "--recipe", str(path))
 

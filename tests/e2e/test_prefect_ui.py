@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -26,10 +27,10 @@ _PATIENCE = PATIENCE_SECONDS * 1000
 
 
 @pytest.fixture(scope="module")
-def served(finished: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def served(finished: Installation, first_things: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """A copy of the finished installation with its servers up: its stages are reused."""
     folder = tmp_path_factory.mktemp("prefect-ui")
-    finished.copy_to(folder / "home")
+    finished.copy_to(folder / "home").with_all_of(first_things)
     with running_servers(folder) as running:
         yield running
 

@@ -21,7 +21,9 @@ def table_of_outputs(installation: Installation) -> list[dict[str, str]]:
 
 
 def test_the_summary_has_the_documented_form(finished: Installation) -> None:
-    summary = finished.show()
+    answer = finished.burnish("show", "smoke", "--json")
+    assert answer.returncode == 0, answer.stderr
+    summary = json.loads(answer.stdout)
 
     assert summary["recipe"] == "smoke"
     assert [stage["name"] for stage in summary["stages"]] == STAGES

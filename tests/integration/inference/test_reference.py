@@ -14,7 +14,7 @@ from tasks.data.templates import render
 from tasks.data.tokens import encode_prompt
 from tasks.inference.answers import option_as_json
 from tasks.inference.options import Option
-from tasks.inference.reference import NO_TOKEN, REFERENCE_FILE, logits
+from tasks.inference.reference import NO_TOKEN, logits
 from tasks.models.loading import LoadedBase, adapter_active, load_base
 from tests.trained_home import TrainedHome
 
@@ -45,7 +45,7 @@ def arguments(trained_home: TrainedHome, references: Path, **changed: Any) -> di
 
 
 def stored(references: Path, result: dict[str, Any]) -> dict[str, np.ndarray]:
-    with np.load(references / result["reference"] / REFERENCE_FILE, allow_pickle=False) as file:
+    with np.load(references / result["reference"], allow_pickle=False) as file:
         return dict(file)
 
 

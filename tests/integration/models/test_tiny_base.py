@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from configs.errors import BaseModelError
 from configs.schema import TinyBase
@@ -57,6 +61,32 @@ def test_the_tokenizer_gives_every_text_back(tiny_base: Path, text: str) -> None
     tokenizer = load_tokenizer(tiny_base)
 
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+def test_its_tokenizer_is_the_one_that_transformers_would_choose_without_torch(tiny_base: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from tasks.models.tokenizer import load_tokenizer
+load_tokenizer(Path(sys.argv[1]))
+print("torch" in sys.modules)
+"""
+    alone = subprocess.run([sys.executable, "-c", code, str(tiny_base)], capture_output=True, text=True, check=True)
+    chosen = AutoTokenizer.from_pretrained(tiny_base, local_files_only=True)
+
+    assert alone.stdout.strip() == "False"
+    assert type(load_tokenizer(tiny_base)) is type(chosen)
+    assert load_tokenizer(tiny_base).init_kwargs.keys() == chosen.init_kwargs.keys()
+
+
+def test_a_base_of_another_family_gets_the_tokenizer_that_transformers_chooses(tiny_base: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_base, tmp_path / "base")
+    (tmp_path / "base" / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
+
+    loaded = load_tokenizer(tmp_path / "base")
+
+    assert type(loaded) is type(AutoTokenizer.from_pretrained(tmp_path / "base", local_files_only=True))
+    assert type(loaded) is not type(load_tokenizer(tiny_base))
 
 
 def test_every_token_has_an_embedding(tmp_path: Path) -> None:
