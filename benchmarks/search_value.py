@@ -1,7 +1,7 @@
 """What a search is worth: the candidate's test metric at equal compute, for three ways to spend it.
 
-`python -m benchmarks.search_value [--recipe smoke] [--seeds 3] [--trials 8]` runs whole recipes, each seed in an
-installation of its own, and prints a Markdown table:
+`python -m benchmarks.search_value [--recipe smoke] [--seeds 3] [--trials 8] [key=value ...]` runs whole recipes, each
+seed in an installation of its own, says each outcome on stderr and prints a Markdown table:
 
 - *defaults*: the recipe's own values, trained with fresh seeds, the best on validation named;
 - *random*: random draws, nothing pruned; what it costs is the budget of the next;
@@ -17,7 +17,7 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,26 +41,36 @@ class Outcome(NamedTuple):
     """Of all training, in the recipe's currency."""
 
 
-def outcomes(recipe: str, seed: int, trials: int) -> Iterator[Outcome]:
+def outcomes(recipe: str, overrides: Sequence[str], seed: int, trials: int) -> Iterator[Outcome]:
     """Run one seed's three ways."""
     with tempfile.TemporaryDirectory() as folder:
         installation = Installation(Path(folder) / "home")
-        random = _run(installation, recipe, "random", seed, {"trials": trials, "sampler": "random", "pruner": "none"})
+        unpruned = {"trials": trials, "sampler": "random", "pruner": "none"}
+        random = _run(installation, recipe, "random", seed, unpruned, overrides)
         yield random
         more = {"trials": trials * _MORE_TRIALS, "max_cost": max(random.cost, 1e-9)}
-        yield _run(installation, recipe, "search", seed, more)
+        yield _run(installation, recipe, "search", seed, more, overrides)
         alone = {"space": "{}", "trials": 1, "confirmation_seeds": min(_MOST_CONFIRMATIONS, trials + 1)}
-        yield _run(installation, recipe, "defaults", seed, alone)
+        yield _run(installation, recipe, "defaults", seed, alone, overrides)
 
 
-def _run(installation: Installation, recipe: str, way: str, seed: int, search: Mapping[str, object]) -> Outcome:
-    overrides = [f"seed={_APART * seed}", *(f"search.{key}={value}" for key, value in search.items())]
-    done = installation.burnish("finetune", "--recipe", recipe, *overrides)
+def _run(
+    installation: Installation,
+    recipe: str,
+    way: str,
+    seed: int,
+    search: Mapping[str, object],
+    overrides: Sequence[str],
+) -> Outcome:
+    asked = [*overrides, f"seed={_APART * seed}", *(f"search.{key}={value}" for key, value in search.items())]
+    done = installation.burnish("finetune", "--recipe", recipe, *asked)
     if done.returncode:
-        raise SystemExit(f"{recipe} {overrides}: {done.stderr}")
+        raise SystemExit(f"{recipe} {asked}: {done.stderr}")
     summary = json.loads(installation.burnish("show", "--json").stdout)
     candidate = next(option for option in summary["options"] if option["kind"] == "candidate")
-    return Outcome(way, seed, candidate["value"], summary["cost"]["training"])
+    outcome = Outcome(way, seed, candidate["value"], summary["cost"]["training"])
+    print(outcome, f"n {candidate['n']}, {summary['chosen']}", file=sys.stderr, flush=True)
+    return outcome
 
 
 def table(found: list[Outcome]) -> Iterator[str]:
@@ -83,8 +93,13 @@ def main() -> int:
     parser.add_argument("--recipe", default="smoke")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that differ from the recipe's")
     options = parser.parse_args()
-    found = [each for seed in range(options.seeds) for each in outcomes(options.recipe, seed, options.trials)]
+    found = [
+        each
+        for seed in range(options.seeds)
+        for each in outcomes(options.recipe, options.overrides, seed, options.trials)
+    ]
     print("\n".join(table(found)))
     return 0
 

@@ -58,15 +58,6 @@ def project_root_of(recipe_path: Path) -> Path:
     return folder.parent if folder.name == "configs" else folder
 
 
-def recipe_name_of(given: str) -> str:
-    """The recipe's name, where a person gives either that or the recipe's file.
-
-    Raises:
-        RecipeError: there is no such file, or it is no recipe.
-    """
-    return load_recipe(given).name if given.endswith((".yaml", ".yml")) else given
-
-
 def shipped_recipes() -> list[Path]:
     """Paths of the recipes that come with Burnish."""
     return sorted(SHIPPED.glob("*.yaml"))
@@ -181,8 +172,8 @@ def _describe(problem: Any) -> str:
     if problem["type"] == "union_tag_not_found":
         return f"{key}.kind: required, but not given"
     if problem["type"] == "union_tag_invalid":
-        kind, kinds = problem["ctx"]["tag"], problem["ctx"]["expected_tags"].replace("'", "").split(", ")
-        return f"{key}.kind: unknown {kind!r}; {did_you_mean(kind, kinds)}"
+        kinds = problem["ctx"]["expected_tags"].replace("'", "").split(", ")
+        return f"{key}.kind: unknown {_shown(found['kind'])}; {did_you_mean(problem['ctx']['tag'], kinds)}"
     message = str(problem["msg"]).removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     if problem["type"] == "value_error":
@@ -190,7 +181,9 @@ def _describe(problem: Any) -> str:
     return f"{key}: {message}, got {_shown(found)}"
 
 
-_UNION_TAGS = frozenset({"Range", "Choices", "tuple[str, ...]", "tiny", "folder", "package", "file", "entry_point"})
+_UNION_TAGS = frozenset(
+    {"Range", "Choices", "tuple[str, ...]", "tiny", "folder", "package", "hub", "file", "entry_point"}
+)
 
 
 def _is_union_tag(part: Any) -> bool:

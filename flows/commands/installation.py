@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,6 +14,8 @@ from configs.environment import use_home
 if TYPE_CHECKING:
     from configs.schema import Recipe
     from configs.settings import Settings
+
+log = logging.getLogger("burnish")
 
 
 def load(options: argparse.Namespace) -> tuple[Recipe, Settings, Path]:
@@ -25,9 +28,7 @@ def load(options: argparse.Namespace) -> tuple[Recipe, Settings, Path]:
     return recipe, settings_of(root), root
 
 
-def existing(
-    options: argparse.Namespace, *, must_exist: bool = True, use_servers: bool = True
-) -> tuple[Path, Settings]:
+def existing(*, must_exist: bool = True, use_servers: bool = True) -> tuple[Path, Settings]:
     """Settings of the installation at hand: BURNISH_HOME, or the nearest `.burnish` at or above this folder."""
     from configs.settings import check_home, nearest_project_root
 
@@ -36,6 +37,22 @@ def existing(
     if must_exist:
         check_home(settings)
     return root, settings
+
+
+def existing_of(named: str) -> tuple[str, Settings]:
+    """Name of a recipe, or of a run, and settings of its installation.
+
+    Args:
+        named: a name, looked for in the installation at hand; or a recipe's file, which has an installation of its own.
+    """
+    from configs.loading import load_recipe, project_root_of
+    from configs.settings import check_home
+
+    if not named.endswith((".yaml", ".yml")):
+        return named, existing()[1]
+    recipe, settings = load_recipe(named), settings_of(project_root_of(Path(named)))
+    check_home(settings)
+    return recipe.name, settings
 
 
 def settings_of(root: Path, *, use_servers: bool = True) -> Settings:
@@ -62,6 +79,8 @@ def prefect_server_of(settings: Settings, *, meanwhile: str | None = None) -> Ab
 
     if settings.prefect_api_url is None:
         prepare_databases(settings)
+    if meanwhile is not None:
+        log.info("loading libraries …" if settings.prefect_api_url else "starting Prefect, loading libraries …")
     return prefect_server(
         settings.home, settings.prefect_api_url, database_url=settings.prefect_database_url, meanwhile=meanwhile
     )

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.settings import Settings
-from flows.commands.installation import existing
+from flows.commands.installation import existing, existing_of
 from flows.commands.parsing import add_command
 from tasks.tracking.shown_text import printable
 
@@ -46,7 +46,7 @@ def add_model_commands(commands: Any) -> None:
 def _promote(options: argparse.Namespace) -> int:
     from tasks.promotion.by_hand import promote_by_hand
 
-    _, settings = existing(options)
+    _, settings = existing()
     print(promote_by_hand(settings, options.model, reason=options.reason))
     return 0
 
@@ -54,7 +54,7 @@ def _promote(options: argparse.Namespace) -> int:
 def _rollback(options: argparse.Namespace) -> int:
     from tasks.promotion.by_hand import rollback_by_hand
 
-    _, settings = existing(options)
+    _, settings = existing()
     print(rollback_by_hand(settings, options.name, reason=options.reason))
     return 0
 
@@ -62,7 +62,7 @@ def _rollback(options: argparse.Namespace) -> int:
 def _history(options: argparse.Namespace) -> int:
     from tasks.promotion.by_hand import history_lines
 
-    _, settings = existing(options)
+    _, settings = existing()
     for line in history_lines(settings, options.name):
         print(printable(line))
     return 0
@@ -77,12 +77,14 @@ def _predict(options: argparse.Namespace) -> int:
     columns = {name: value for name, _, value in (given.partition("=") for given in options.column)}
     if "" in columns or not all("=" in given for given in options.column):
         raise RecipeError("--column takes NAME=VALUE, such as --column clinic=north")
-    _, settings = existing(options)
-    texts = _texts(options.text)
     if options.model:
+        _, settings = existing()
+        texts = _texts(options.text)
         answers = predict(settings, options.model, texts, columns=columns)
     else:
-        answers = _ask(settings, options, texts, columns)
+        recipe, settings = existing_of(options.recipe)
+        texts = _texts(options.text)
+        answers = _ask(settings, recipe, options.option, texts, columns)
     for text, answer in zip(texts, answers, strict=True):
         if options.json:
             print(json.dumps({"prompt": text, "answer": answer}, ensure_ascii=sys.stdout.isatty()))
@@ -125,16 +127,15 @@ def _lines_from_stdin() -> list[str]:
 
 
 def _ask(
-    settings: Settings, options: argparse.Namespace, texts: Sequence[str], columns: Mapping[str, str]
+    settings: Settings, recipe: str, option: str | None, texts: Sequence[str], columns: Mapping[str, str]
 ) -> list[str]:
     """Answer with an option of the recipe's latest run: the recommended one, unless another is named."""
-    from configs.loading import recipe_name_of
     from tasks.baselines.asking import ask_option
     from tasks.registry.predicting import predict
     from tasks.reporting.show import latest_summary
 
-    summary = latest_summary(settings, recipe_name_of(options.recipe))
-    name = options.option or str(summary.verdict["recommended"])
+    summary = latest_summary(settings, recipe)
+    name = option or str(summary.verdict["recommended"])
     registered = {"candidate": f"{summary.model['name']}/{summary.model['version']}"}
     registered["champion"] = f"{summary.model['name']}@champion"
     if name in registered:
@@ -148,12 +149,11 @@ def _ask(
 def _show(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from configs.loading import recipe_name_of
     from tasks.reporting.show import latest_summary
     from tasks.reporting.terminal_summary import print_summary
 
-    _, settings = existing(options)
-    summary = latest_summary(settings, options.name and recipe_name_of(options.name))
+    name, settings = existing_of(options.name) if options.name else (None, existing()[1])
+    summary = latest_summary(settings, name)
     if options.json:
         print(json.dumps(summary.as_json(), indent=1, ensure_ascii=False))
     else:
@@ -164,7 +164,7 @@ def _show(options: argparse.Namespace) -> int:
 def _compare(options: argparse.Namespace) -> int:
     from tasks.reporting.comparing import comparison_lines
 
-    _, settings = existing(options)
+    _, settings = existing()
     for line in comparison_lines(settings, options.first, options.second):
         print(printable(line))
     return 0

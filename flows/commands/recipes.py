@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from typing import Any
 
 from flows.commands.installation import load, prefect_server_of, show_terms
 from flows.commands.parsing import add_command, add_recipe, positive, reason
 from tasks.tracking.shown_text import printable
-
-log = logging.getLogger("burnish")
 
 _STAGES = ("prepare", "validate", "baseline", "search", "evaluate")
 
@@ -51,7 +48,6 @@ def _finetune(options: argparse.Namespace) -> int:
     check(recipe, root)
     request = FinetuneRequest(recipe=str(options.recipe), overrides=tuple(options.overrides))
     show_terms(recipe)
-    log.info("%s: starting Prefect and loading libraries …", recipe.name)
     with prefect_server_of(settings, meanwhile="flows.finetune"):
         from prefect import tags
 
@@ -97,7 +93,6 @@ def _retrain(options: argparse.Namespace) -> int:
         recipe=str(options.recipe), overrides=tuple(options.overrides), force=options.force, reason=options.reason
     )
     show_terms(recipe)
-    log.info("%s: starting Prefect and loading libraries …", recipe.name)
     with prefect_server_of(settings, meanwhile="flows.retrain"):
         from prefect import tags
 

@@ -45,7 +45,7 @@ def _up(options: argparse.Namespace) -> int:
     from tasks.servers.exposure import exposure_warnings
     from tasks.servers.services import PROJECT, planned_services, shared_environment
 
-    _, settings = existing(options, must_exist=False, use_servers=False)
+    _, settings = existing(must_exist=False, use_servers=False)
     servers = server_settings_from()
     services = planned_services(settings, servers, project=PROJECT)
     for warning in exposure_warnings(services, servers, os.environ):
@@ -66,7 +66,7 @@ def _up(options: argparse.Namespace) -> int:
 def _down(options: argparse.Namespace) -> int:
     from tasks.servers.down import bring_down
 
-    _, settings = existing(options, must_exist=False, use_servers=False)
+    _, settings = existing(must_exist=False, use_servers=False)
     count = bring_down(settings.home) if settings.home.exists() else 0
     print(f"stopped, {count} processes ended" if count else "nothing was running")
     return 0
@@ -76,7 +76,7 @@ def _status(options: argparse.Namespace) -> int:
     from configs.servers import server_settings_from
     from tasks.servers.status import servers_status, status_lines
 
-    _, settings = existing(options, must_exist=False)
+    _, settings = existing(must_exist=False)
     status = servers_status(settings, server_settings_from())
     for line in status_lines(status):
         print(printable(line))
@@ -86,7 +86,7 @@ def _status(options: argparse.Namespace) -> int:
 def _provision(options: argparse.Namespace) -> int:
     from tasks.tracking.provision import provision
 
-    _, settings = existing(options, must_exist=False)
+    _, settings = existing(must_exist=False)
     for line in provision(settings, os.environ):
         print(line)
     if settings.prefect_api_url is None:
@@ -105,7 +105,7 @@ def _worker(options: argparse.Namespace) -> int:
 
     from configs.errors import ServerError
 
-    _, settings = existing(options, must_exist=False)
+    _, settings = existing(must_exist=False)
     if settings.prefect_api_url is None:
         raise ServerError("a worker takes flow runs from a Prefect server, and PREFECT_API_URL names none; set it")
     os.environ["BURNISH_HOME"] = str(settings.home)  # of what it runs too, wherever the recipe lies

@@ -32,7 +32,7 @@ def add_upkeep_commands(commands: Any) -> None:
 def _doctor(options: argparse.Namespace) -> int:
     from tasks.reporting.doctor import examine
 
-    _, settings = existing(options, must_exist=False)
+    _, settings = existing(must_exist=False)
     if options.team:
         from tasks.reporting.team_doctor import examine_team
 
@@ -47,7 +47,7 @@ def _doctor(options: argparse.Namespace) -> int:
 def _clean(options: argparse.Namespace) -> int:
     from tasks.reporting.cleaning import clean, what_stays
 
-    _, settings = existing(options)
+    _, settings = existing()
     keep_days = options.keep_days or settings.keep_days
     runs = _clean_prefect(settings, keep_days=keep_days, dry_run=options.dry_run)
     done = clean(

@@ -26,7 +26,7 @@ _BY_ENDING: dict[str, Format] = {
 _BYTE_ORDER_MARK = "\ufeff"
 
 
-def checked_path(path: Path, *, key: str) -> Path:
+def checked_path(path: Path, *, key: str, hint: str = "") -> Path:
     """Return `path` if it is a file with something in it.
 
     Raises:
@@ -34,7 +34,7 @@ def checked_path(path: Path, *, key: str) -> Path:
     """
     try:
         if not path.exists():
-            raise DataError(f"{key}: there is no file {path.absolute()}")
+            raise DataError(f"{key}: there is no file {path.absolute()}{hint}")
         if not path.is_file():
             raise DataError(f"{key}: {path} is not a regular file; give one JSONL, CSV or Parquet file")
         with path.open("rb") as file:

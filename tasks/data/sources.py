@@ -18,6 +18,7 @@ from tasks.storage.durable import digest_of, file_digest
 from tasks.storage.entry_points import find_entry_point, function_identity, installed, load_function
 
 ENTRY_POINT_GROUP = "burnish.sources"
+_HINT = "; paths are read from the project root"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def load_rows(data: Data, project_root: Path) -> LoadedRows:
     files = _files(data.source, project_root)
     parts = []
     for _, key, path in files:
-        checked_path(path, key=key)
+        checked_path(path, key=key, hint=_HINT)
         parts.append(read_rows(path, file_format(path, data.source.format, key=key), key=key))
     splits = tuple(split for (split, _, _), part in zip(files, parts, strict=True) for _ in part if split)
     rows = [row for part in parts for row in part]
@@ -72,7 +73,7 @@ def source_digest(data: Data, project_root: Path, *, digest_file: Callable[[Path
         return digest_of(_entry_point_identity(data.source))
     files: dict[str, list[str]] = {}
     for _, key, path in _files(data.source, project_root):
-        checked_path(path, key=key)
+        checked_path(path, key=key, hint=_HINT)
         files.setdefault(key, []).extend([file_format(path, data.source.format, key=key), digest_file(path)])
     return digest_of({"kind": "file", "files": files})
 
@@ -90,7 +91,7 @@ def check_source(data: Data, project_root: Path) -> None:
     if isinstance(data.source, HubSource):
         return
     for _, key, path in _files(data.source, project_root):
-        file_format(checked_path(path, key=key), data.source.format, key=key)
+        file_format(checked_path(path, key=key, hint=_HINT), data.source.format, key=key)
 
 
 def source_files(data: Data, project_root: Path) -> tuple[Path, ...]:
@@ -101,7 +102,7 @@ def source_files(data: Data, project_root: Path) -> tuple[Path, ...]:
     """
     if not isinstance(data.source, FileSource):
         return ()
-    return tuple(checked_path(path, key=key) for _, key, path in _files(data.source, project_root))
+    return tuple(checked_path(path, key=key, hint=_HINT) for _, key, path in _files(data.source, project_root))
 
 
 def installed_sources() -> tuple[str, ...]:
@@ -121,9 +122,7 @@ def _files(source: DataSource, project_root: Path) -> list[tuple[SplitName | Non
 def _places(name: str, project_root: Path, *, key: str) -> list[Path]:
     found = named_files(project_root / name)
     if not found:
-        raise DataError(
-            f"{key}: there is no file {(project_root / name).absolute()}; paths are read from the project root"
-        )
+        raise DataError(f"{key}: there is no file {(project_root / name).absolute()}{_HINT}")
     return found
 
 

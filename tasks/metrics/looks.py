@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import floor, log10
 
+_MOST_DECIMALS = 6
+"""Of a level in percent: no look at a test set comes closer to 100%."""
+
 
 def alpha_at_look(alpha: float, look: int) -> float:
     """The one-sided level of the `look`-th decision on one test set: alpha / (look · (look + 1)).
@@ -41,7 +44,7 @@ def holm(p_values: Sequence[float], alpha: float) -> tuple[bool, ...]:
 
 
 def level_in_words(confidence: float) -> str:
-    """A level in percent, to two significant digits of what is missing from 100%: 95%, 98.3%, 99.17%."""
+    """A level below 1 in percent, to three digits of what is missing from 100%, rounded down: 95%, 98.33%, 99.166%."""
     missing = 100 * (1 - confidence)
-    decimals = max(1 - floor(log10(missing)), 0) if missing > 0 else 0
-    return f"{round(100 * confidence, decimals):.12g}%"
+    unit = 10 ** min(2 - floor(log10(missing)), _MOST_DECIMALS)
+    return f"{floor(100 * confidence * unit + 1e-6) / unit:.10g}%"  # 1e-6: a product just below the whole number

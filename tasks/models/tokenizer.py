@@ -32,14 +32,16 @@ def _loader_of(directory: Path) -> Any:
     """
     about, model = (_values(directory / name) for name in ("tokenizer_config.json", "config.json"))
     if about.get("tokenizer_class") == "TokenizersBackend" and model.get("model_type") == "llama":
-        from transformers import PreTrainedTokenizerFast
+        from transformers import TokenizersBackend
 
-        return PreTrainedTokenizerFast
+        return TokenizersBackend
     from transformers import AutoTokenizer
 
     return AutoTokenizer
 
 
 def _values(file: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    values = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if not isinstance(values, dict):
+        raise ValueError(f"{file.name} holds no JSON object")
     return values

@@ -159,7 +159,7 @@ def _score_gate(candidate: Scorecard, policy: Promotion) -> GateOutcome:
     reason = f"scores {100 * found.value:.1f}%, lower bound {100 * found.low:.1f}% ({level})"
     if limit == 0:
         return GateOutcome("score", True, f"{reason}; no limit set", checked=False)
-    return GateOutcome("score", found.low >= limit, f"{reason}; a bound of {100 * limit:.3g}% is wanted")
+    return GateOutcome("score", found.low >= limit, f"{reason}; a bound of {100 * limit:g}% is wanted")
 
 
 def _slice_comparisons(contest: Contest, reference: Scorecard | None, policy: Promotion) -> tuple[SliceComparison, ...]:

@@ -75,7 +75,8 @@ def _side(tracker: Tracker, named: str, *, earlier: int) -> _Side:
     option = option or _CANDIDATE
     found = list(islice(_scored_runs(tracker, run), earlier + 1))
     if not found:
-        if run not in (recipes := recipes_with_runs(tracker)) and recipes:
+        recipes = recipes_with_runs(tracker)
+        if recipes and run not in recipes and next(finished_runs(tracker, run), None) is None:
             raise BurnishError(f"no finished run is called {run!r}; {there_are_runs(run, recipes)}, or give a run's id")
         raise BurnishError(
             f"no run of {run!r} can be compared: a finished one whose scores were kept, as they are from this version "

@@ -8,6 +8,7 @@ from typing import Any
 
 from configs.schema import BaseSource, Economics, FolderBase, HubBase, PackageBase, TinyBase
 from tasks.reporting.summary import TINY_BASE
+from tasks.search.space import shown_parameters
 
 Outputs = Mapping[str, Mapping[str, Any]]
 """Outputs of each stage, by name."""
@@ -71,16 +72,11 @@ def trial_rows(study: Mapping[str, Any], curves: Mapping[str, Sequence[tuple[int
             **{key: trial[key] for key in ("number", "value", "seconds", "reason")},
             "state": states[trial["state"]],
             "values": dict(trial["parameters"]),
-            "parameters": in_words(trial["parameters"]),
+            "parameters": shown_parameters(trial["parameters"]),
             "curve": list(curves.get(trial["name"], ())),
         }
         for trial in study["trials"]
     ]
-
-
-def in_words(parameters: Mapping[str, Any]) -> str:
-    """Searched values as a person would note them."""
-    return ", ".join(f"{key} = {_short(value)}" for key, value in parameters.items())
 
 
 def seed_note(study: Mapping[str, Any]) -> str:
@@ -202,7 +198,3 @@ def _slice_rows(candidate: Mapping[str, Any], reference: Mapping[str, Any]) -> l
         }
         for row in candidate["slices"]
     ]
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -17,11 +17,13 @@ def summary_as_markdown(summary: RunSummary) -> str:
     metric = summary.options[0].metric if summary.options else "metric"
     reasons = "\n".join(f"- {escaped(str(reason))}" for reason in summary.decision["reasons"])
     beware = "".join(f"Beware: {escaped(warning)}.\n\n" for warning in summary.warnings)
+    overrides = escaped(", ".join(summary.overrides))
+    differs = f"Differs from the recipe's file: {overrides}\n\n" if overrides else ""
     version = f"{summary.model['name']}/{summary.model['version']}"
     outcome = f"becomes {summary.decision['alias']}" if summary.decision["promote"] else "gets no alias"
     return (
         f"**{escaped(str(summary.verdict['sentence']))}**\n\n{beware}"
-        f"Decision: {escaped(version)} {outcome}\n\n{reasons}\n\n"
+        f"Decision: {escaped(version)} {outcome}\n\n{reasons}\n\n{differs}"
         f"| option | {escaped(metric)} | interval | n |\n|---|---|---|---|\n{rows}\n"
     )
 

@@ -40,7 +40,7 @@ def next_commands(summary: RunSummary) -> list[str]:
     if not summary.model.get("version"):
         return [f"burnish preview --recipe {recipe}"]
     if summary.verdict.get("kind") == "cannot_tell" and (wanted := _wanted_limit(summary)):
-        step.append(f"burnish finetune --recipe {recipe} {_overrides(summary, 'data.max_test_records', wanted)}")
+        step.append(f"burnish finetune --recipe {recipe} {_overrides_with(summary, 'data.max_test_records', wanted)}")
     ask = f'burnish predict --model {_model(summary)} "your text"'
     show = f"burnish show {summary.recipe} --json"
     history = f"burnish history {name}"
@@ -106,7 +106,7 @@ def _ask_recommended(summary: RunSummary) -> str:
     return f'burnish predict --recipe {shlex.quote(summary.recipe)} "your text"'
 
 
-def _overrides(summary: RunSummary, key: str, value: str) -> str:
+def _overrides_with(summary: RunSummary, key: str, value: str) -> str:
     """The run's overrides with one key set anew, quoted for a shell."""
     kept = [each for each in summary.overrides if each.partition("=")[0] != key]
     return " ".join(shlex.quote(printable(each)) for each in [*kept, f"{key}={value}"])

@@ -56,8 +56,8 @@ class RunSummary:
     """How a command may name the recipe: its absolute path, or the name of a shipped one."""
     overrides: tuple[str, ...] = ()
     """What differed from the recipe's file, each as key=value."""
-    trained_with: str = ""
-    """The values that the search chose for the candidate, in words; empty where nothing was searched."""
+    chosen: dict[str, Any] = field(default_factory=dict)
+    """The values that the search chose for the candidate; empty where nothing was searched."""
     description: str = ""
     base: str = ""
     """The base model, in words."""

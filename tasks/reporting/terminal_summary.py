@@ -9,6 +9,7 @@ from rich.text import Text
 from tasks.reporting.next_steps import next_commands, next_step
 from tasks.reporting.risk import risk
 from tasks.reporting.summary import OptionRow, RunSummary
+from tasks.search.space import shown_parameters
 from tasks.tracking.shown_text import printable, shortened
 
 _LONGEST_NAME = 26
@@ -51,7 +52,7 @@ def _facts(summary: RunSummary) -> Table:
         "Beware": "; ".join(summary.warnings),
         "Looks worse": str(summary.decision.get("looks_worse", "")),
         "Decision": "\n".join([_decision_line(summary), *map(str, summary.decision.get("reasons", []))]),
-        "Trained": summary.trained_with,
+        "Trained": shown_parameters(summary.chosen),
         "Differs": ", ".join(summary.overrides),
         "Cost": _cost_line(summary),
         "Stages": _stage_line(summary),

@@ -30,7 +30,7 @@ log = logging.getLogger("burnish")
 
 @dataclass(frozen=True)
 class RecipeRun:
-    """The recipe at work: small and serialisable, so that Prefect can show it and another machine resolve it."""
+    """The recipe at work: small values, which Prefect shows with each flow run and never reads back."""
 
     recipe: Recipe
     project_root: Path
@@ -41,7 +41,7 @@ class RecipeRun:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """One whole value for Prefect: the recipe was checked, and seven flows' schemas of it take a second."""
+        """An instance, and nothing else: the recipe was checked, and seven flows' schemas of it take a second."""
         from pydantic_core import core_schema
 
         return core_schema.is_instance_schema(cls)

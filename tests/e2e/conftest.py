@@ -59,9 +59,7 @@ def copied(finished: Installation, tmp_path: Path) -> Callable[[], Installation]
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory, first_things: Path) -> Iterator[Servers]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """An installation with MLflow, Prefect and a worker up, for the tests of one file; 20 to 40 s to start."""
-    folder = tmp_path_factory.mktemp("servers")
-    Installation(folder / "home").with_all_of(first_things)
-    with running_servers(folder) as running:
+    with running_servers(tmp_path_factory.mktemp("servers")) as running:
         yield running

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.storage.durable import make_private_directory
+import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUN_TIMEOUT_SECONDS = 900
@@ -56,12 +56,19 @@ class Installation:
         return self.burnish("finetune", "--recipe", "configs/smoke.yaml", *overrides, **environment)
 
     def show(self) -> dict[str, Any]:
-        """What `burnish show smoke --json` prints; without that command's imports, two seconds each time."""
+        answer = self.burnish("show", "smoke", "--json")
+        assert answer.returncode == 0, answer.stderr
+        summary: dict[str, Any] = json.loads(answer.stdout)
+        return summary
+
+    def summary(self) -> dict[str, Any]:
+        """What `show` gives where no server runs, without the two seconds of a command's imports."""
         from configs.settings import settings_from
         from tasks.reporting.show import latest_summary
 
-        settings = settings_from({"BURNISH_HOME": str(self.home)}, project_root=self.project)
-        summary: dict[str, Any] = json.loads(json.dumps(latest_summary(settings, "smoke").as_json()))
+        environment = {**self.environment, "BURNISH_HOME": str(self.home)}
+        found = latest_summary(settings_from(environment, project_root=self.project), "smoke")
+        summary: dict[str, Any] = json.loads(json.dumps(found.as_json()))
         return summary
 
     def copy_to(self, home: Path) -> Installation:
@@ -69,8 +76,7 @@ class Installation:
         return Installation(home, self.environment)
 
     def with_all_of(self, first_things: Path) -> Installation:
-        """This installation, with what the fixture `first_things` has that its home lacks."""
-        make_private_directory(self.home)
+        """This installation, with what the fixture `first_things` made."""
         shutil.copytree(first_things, self.home, dirs_exist_ok=True)
         return self
 
@@ -85,9 +91,10 @@ def one_prefect_server(home: Path) -> Iterator[str]:
     from tasks.tracking.prefect_server import prefect_server
 
     set_private_switches()
-    os.environ["PREFECT_HOME"] = str(home / "prefect")
-    with prefect_server(home, None) as url:
-        yield url
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PREFECT_HOME", str(home / "prefect"))
+        with prefect_server(home, None) as url:
+            yield url
 
 
 def clean_environment() -> dict[str, str]:

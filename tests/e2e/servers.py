@@ -107,7 +107,7 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def running_servers(folder: Path, **environment: str) -> Iterator[Servers]:
-    """`burnish up` on free ports in a new home below `folder`; `burnish down` at the end."""
+    """`burnish up` on free ports in the home below `folder`; `burnish down` at the end."""
     mlflow_port, prefect_port = free_ports(2)
     ports = {"BURNISH_MLFLOW_PORT": str(mlflow_port), "BURNISH_PREFECT_PORT": str(prefect_port)}
     installation = Installation(folder / "home", {**ports, **environment})

@@ -32,7 +32,7 @@ def crowned(
     installation = Installation(home, {"PREFECT_API_URL": prefect_url}).with_all_of(first_things)
     done = installation.smoke(*WINNING)
     assert done.returncode == 0, done.stderr
-    return installation, installation.show()
+    return installation, installation.summary()
 
 
 @pytest.mark.slow
@@ -54,13 +54,13 @@ def test_a_champion_and_its_challenger(
 
     # the same command again finds its own decision, not a contest of the champion with itself
     assert installation.smoke(*WINNING).returncode == 0
-    again = installation.show()
+    again = installation.summary()
     assert all(stage["reused"] for stage in again["stages"])
     assert again["decision"] == first["decision"]
 
     # an equal fine-tune is compared with the champion on the same records, on a second look, and refused
     assert installation.smoke(*WINNING, "seed=18").returncode == 0
-    challenged = installation.show()
+    challenged = installation.summary()
     assert {"champion", "candidate"} <= {option["kind"] for option in challenged["options"]}
     assert not challenged["decision"]["promote"]
     assert challenged["decision"]["champion_version"] == "1"

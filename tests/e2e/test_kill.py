@@ -88,7 +88,7 @@ def test_the_same_command_finishes_what_kills_left(finished: Installation, insta
     done = installation.smoke()
 
     assert done.returncode == 0, done.stderr
-    assert essence(installation.show()) == essence(finished.show())
+    assert essence(installation.summary()) == essence(finished.summary())
     assert_nothing_runs(installation)
     assert_no_process_is_left(installation)
 

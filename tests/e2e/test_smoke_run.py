@@ -26,6 +26,8 @@ def test_the_summary_has_the_documented_form(finished: Installation) -> None:
     summary = json.loads(answer.stdout)
 
     assert summary["recipe"] == "smoke"
+    assert summary["overrides"] == []
+    assert set(summary["chosen"]) == {"learning_rate"}
     assert [stage["name"] for stage in summary["stages"]] == STAGES
     assert {"classical", "prompt", "candidate"} <= {option["kind"] for option in summary["options"]}
     for option in summary["options"]:
@@ -42,7 +44,7 @@ def test_the_summary_has_the_documented_form(finished: Installation) -> None:
 
 
 def test_a_smoke_model_that_is_beaten_gets_no_alias(finished: Installation) -> None:
-    summary = finished.show()
+    summary = finished.summary()
 
     assert summary["verdict"]["recommended"] == "classical"
     assert summary["model"]["aliases"] == []
@@ -64,13 +66,13 @@ def test_state_is_private(finished: Installation) -> None:
 
 
 def test_nothing_changed_redoes_nothing(finished: Installation) -> None:
-    before = finished.show()
+    before = finished.summary()
 
     again = finished.smoke()
 
     assert again.returncode == 0, again.stderr
     assert "rules evaluated, 0 rows dropped" in again.stderr  # what validation found then is told again
-    after = finished.show()
+    after = finished.summary()
     assert all(stage["reused"] for stage in after["stages"])
     assert after["options"] == before["options"]
     assert after["model"] == before["model"]
@@ -86,7 +88,7 @@ def test_predict_answers_with_the_registered_version(finished: Installation) -> 
 def test_predict_answers_with_any_option_of_the_run_as_it_was_scored(finished: Installation) -> None:
     outputs = table_of_outputs(finished)
     texts = [row["prompt"] for row in outputs[:3]]
-    prompt = next(option["name"] for option in finished.show()["options"] if option["kind"] == "prompt")
+    prompt = next(option["name"] for option in finished.summary()["options"] if option["kind"] == "prompt")
 
     recommended = finished.burnish("predict", "--recipe", "smoke", *texts)
     prompted = finished.burnish("predict", "--recipe", "smoke", "--option", prompt, *texts)
@@ -97,7 +99,7 @@ def test_predict_answers_with_any_option_of_the_run_as_it_was_scored(finished: I
 
 
 def test_two_options_are_compared_as_the_verdict_compared_them(finished: Installation) -> None:
-    gain = finished.show()["verdict"]["gain"]
+    gain = finished.summary()["verdict"]["gain"]
 
     compared = finished.burnish("compare", "smoke", "smoke:classical")
 
@@ -158,7 +160,7 @@ def test_clean_removes_what_is_old_and_nothing_that_a_version_or_the_newest_run_
     assert not stale.exists()
     again = installation.smoke()
     assert again.returncode == 0, again.stderr
-    assert all(stage["reused"] for stage in installation.show()["stages"])
+    assert all(stage["reused"] for stage in installation.summary()["stages"])
     assert installation.burnish("predict", "--model", "smoke/1", "Hello").returncode == 0
 
 
@@ -206,7 +208,7 @@ def test_outputs_of_an_option_are_a_table_in_mlflow(finished: Installation) -> N
 def test_runs_in_mlflow_say_what_they_are(finished: Installation) -> None:
     from mlflow import MlflowClient
 
-    summary = finished.show()
+    summary = finished.summary()
     url = f"sqlite:///{finished.home / 'mlflow.db'}"
     client = MlflowClient(url, registry_uri=url)
     [experiment] = client.search_experiments(filter_string="name = 'smoke'")

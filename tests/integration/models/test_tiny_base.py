@@ -76,7 +76,8 @@ print("torch" in sys.modules)
 
     assert alone.stdout.strip() == "False"
     assert type(load_tokenizer(tiny_base)) is type(chosen)
-    assert load_tokenizer(tiny_base).init_kwargs.keys() == chosen.init_kwargs.keys()
+    text = "Kinking of ureter </s>\n漢字"
+    assert load_tokenizer(tiny_base)(text)["input_ids"] == chosen(text)["input_ids"]
 
 
 def test_a_base_of_another_family_gets_the_tokenizer_that_transformers_chooses(tiny_base: Path, tmp_path: Path) -> None:
@@ -87,6 +88,15 @@ def test_a_base_of_another_family_gets_the_tokenizer_that_transformers_chooses(t
 
     assert type(loaded) is type(AutoTokenizer.from_pretrained(tmp_path / "base", local_files_only=True))
     assert type(loaded) is not type(load_tokenizer(tiny_base))
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "config.json"])
+def test_a_damaged_description_of_the_tokenizer_is_a_clear_error(tiny_base: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(tiny_base, tmp_path / "base")
+    (tmp_path / "base" / name).write_text("[]")
+
+    with pytest.raises(BaseModelError, match=f"can't be loaded: {name} holds no JSON object"):
+        load_tokenizer(tmp_path / "base")
 
 
 def test_every_token_has_an_embedding(tmp_path: Path) -> None:

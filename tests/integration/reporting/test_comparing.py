@@ -20,7 +20,9 @@ def settings(mlflow_home: Path, tmp_path: Path) -> Settings:
     return settings_from({"BURNISH_HOME": str(mlflow_home)}, project_root=tmp_path)
 
 
-def finish_run(tracker: Tracker, recipe: str, scores: dict[str, list[float]] | None) -> str:
+def finish_run(
+    tracker: Tracker, recipe: str, scores: dict[str, list[float]] | None, overrides: tuple[str, ...] = ()
+) -> str:
     experiment = tracker.experiment(recipe)
     run_id = tracker.open_parent(experiment, recipe_digest="a", params={})
     summary = RunSummary(
@@ -35,6 +37,7 @@ def finish_run(tracker: Tracker, recipe: str, scores: dict[str, list[float]] | N
         peak_rss_mb=1.0,
         run_id=run_id,
         finished_at="now",
+        overrides=overrides,
     )
     tracker.log_text(run_id, json.dumps(summary.as_json()), SUMMARY_FILE)
     if scores is not None:
@@ -48,11 +51,11 @@ def test_the_newest_run_is_compared_with_the_one_before(tracker: Tracker, settin
     earlier = finish_run(tracker, "tickets", {"candidate": HALF})
     finish_run(tracker, "another", {"candidate": HALF})
     finish_run(tracker, "tickets", None)  # of an older version
-    newest = finish_run(tracker, "tickets", {"candidate": RIGHT})
+    newest = finish_run(tracker, "tickets", {"candidate": RIGHT}, ("training.epochs=2",))
 
     first, second, records, difference, _ = comparison_lines(settings, "tickets", None)
 
-    assert first == f"1.000  candidate of tickets, run {newest} of now"
+    assert first == f"1.000  candidate of tickets, run {newest} of now, with training.epochs=2"
     assert second == f"0.500  candidate of tickets, run {earlier} of now"
     assert records.startswith("exact_match on the 40 test records that both")
     assert difference.startswith("difference +50.0 points (95% interval +3")
@@ -65,6 +68,13 @@ def test_runs_are_named_by_recipe_or_id_with_an_option(tracker: Tracker, setting
 
     assert comparison_lines(settings, "another", run_id)[3].endswith("the same scores, record by record")
     assert comparison_lines(settings, "another", f"{run_id}:few-shot: short")[3].endswith("the second is better")
+
+
+def test_a_run_of_before_scores_were_kept_is_not_called_unknown(tracker: Tracker, settings: Settings) -> None:
+    run_id = finish_run(tracker, "old", None)
+
+    with pytest.raises(BurnishError, match=f"no run of '{run_id}'.*whose scores were kept"):
+        comparison_lines(settings, run_id, "old")
 
 
 @pytest.mark.parametrize(

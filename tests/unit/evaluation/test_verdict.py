@@ -127,9 +127,9 @@ def test_pays_is_harder_to_say_at_a_later_look():
 def test_the_interval_that_decided_is_the_one_that_is_shown():
     verdict = verdict_of(card(300), card(240, "zero-shot"), look=3)
 
-    shown = f"(99.17% interval {100 * verdict.gain.low:.1f} to {100 * verdict.gain.high:.1f}, look 3 at this test set)"
+    shown = f"(99.166% interval {100 * verdict.gain.low:.1f} to {100 * verdict.gain.high:.1f}, look 3 at this test set)"
     assert shown in verdict.sentence
-    assert "paired 99.17% interval" in verdict.rule
+    assert "paired 99.166% interval" in verdict.rule
     assert "look" not in verdict_of(card(300), card(240, "zero-shot")).sentence
 
 

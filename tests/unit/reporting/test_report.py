@@ -61,7 +61,7 @@ def summary(name: str = "classical", aliases: tuple[str, ...] = ()) -> RunSummar
             "trials": [
                 {
                     "number": 0, "value": 0.7, "seconds": 3.0, "reason": name, "state": "COMPLETE",
-                    "parameters": "lora_rank = 16", "curve": [(1, 0.2), (2, 0.7)],
+                    "parameters": "lora_rank=16", "curve": [(1, 0.2), (2, 0.7)],
                 }
             ],
             "seed_note": "one seed",
@@ -178,13 +178,24 @@ def test_the_next_command_keeps_what_differed_from_the_recipe() -> None:
 
 def test_the_summary_says_what_the_run_was_trained_with() -> None:
     output = StringIO()
-    run = replace(summary(), overrides=("training.epochs=2",), trained_with="lora_rank = 16")
+    run = replace(summary(), overrides=("training.epochs=2",), chosen={"learning_rate": 0.0123456, "lora_rank": 16})
 
     print_summary(run, Console(file=output, width=100))
 
     assert "Trained    " in output.getvalue()
-    assert "lora_rank = 16" in output.getvalue()
+    assert "learning_rate=0.0123, lora_rank=16" in output.getvalue()
     assert "training.epochs=2" in output.getvalue()
+    assert "Differs from the recipe's file: training.epochs=2" in summary_as_markdown(run)
+
+
+def test_a_summary_of_before_these_facts_were_kept_can_be_read() -> None:
+    values = json.loads(json.dumps(summary().as_json()))
+    for key in ("overrides", "chosen", "warnings"):
+        del values[key]
+
+    read = summary_from_json(values)
+
+    assert (read.overrides, read.chosen, read.warnings) == ((), {}, ())
 
 
 def test_a_refused_fine_tune_is_not_offered_as_the_thing_to_use() -> None:
@@ -497,7 +508,7 @@ def test_states_are_called_as_optuna_calls_them() -> None:
     row = trial_rows({"trials": [{**trial, "parameters": {"learning_rate": 0.00123456}}]}, {"trial/0": [(1, 0.5)]})[0]
 
     assert row["state"] == "PRUNED"
-    assert row["parameters"] == "learning_rate = 0.00123"
+    assert row["parameters"] == "learning_rate=0.00123"
     assert row["curve"] == [(1, 0.5)]
 
 
