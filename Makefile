@@ -32,10 +32,10 @@ status: setup ## Show whether they run and what they do
 	$(BIN)/burnish status
 
 test: setup   ## Run every test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 25
 
 test-quick: setup ## Run the tests but those marked slow, which take more than ten seconds each
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 check: setup  ## Lint, types and import layers
 	$(BIN)/ruff check .

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.e2e.installation import PROJECT, Installation, one_prefect_server
 from tests.e2e.servers import Servers, running_servers
+
+
+def made_once(name: str, tmp_path_factory: pytest.TempPathFactory, make: Callable[[Path], None]) -> Path:
+    """A folder that the first of pytest's processes makes and the others find: copy it before changing it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    folder, done = shared / name, shared / f"{name}.made"
+    with FileLock(shared / f"{name}.lock"):
+        if not done.exists():
+            folder.mkdir(mode=0o700)
+            make(folder)
+            done.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -18,11 +33,12 @@ def first_things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from configs.schema import TinyBase
     from tasks.models.base_models import import_base
 
-    folder = tmp_path_factory.mktemp("first-things")
-    import_base(TinyBase(kind="tiny"), bases=folder / "bases", project_root=PROJECT)
-    with one_prefect_server(folder):
-        pass
-    return folder
+    def make(folder: Path) -> None:
+        import_base(TinyBase(kind="tiny"), bases=folder / "bases", project_root=PROJECT)
+        with one_prefect_server(folder):
+            pass
+
+    return made_once("first-things", tmp_path_factory, make)
 
 
 @pytest.fixture(scope="session")
@@ -37,12 +53,19 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory, first_things: Path) ->
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Installation:
     """An installation in which the smoke recipe has run once. Read-only: copy it before changing it."""
-    folder = tmp_path_factory.mktemp("finished")
-    (folder / "user").mkdir()
-    installation = Installation(folder / "home", {"PREFECT_API_URL": prefect_url, "HOME": str(folder / "user")})
-    done = installation.smoke()
-    assert done.returncode == 0, done.stderr
-    return installation
+
+    def make(folder: Path) -> None:
+        (folder / "user").mkdir()
+        done = of(folder).smoke()
+        assert done.returncode == 0, done.stderr
+
+    def of(folder: Path) -> Installation:
+        return Installation(folder / "home", {"PREFECT_API_URL": prefect_url, "HOME": str(folder / "user")})
+
+    made, own = made_once("finished", tmp_path_factory, make), tmp_path_factory.mktemp("finished")
+    shutil.copytree(made / "user", own / "user")
+    of(made).copy_to(own / "home")
+    return of(own)
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUN_TIMEOUT_SECONDS = 900
+_TEXT_COLUMNS = """
+SELECT tables.name, columns.name FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns
+WHERE tables.type = 'table' AND (columns.type LIKE '%CHAR%' OR columns.type LIKE '%TEXT%')
+"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,12 @@ class Installation:
         return summary
 
     def copy_to(self, home: Path) -> Installation:
+        """Copy the home; MLflow, which keeps whole paths, is told where its files lie now."""
         shutil.copytree(self.home, home)
+        with closing(sqlite3.connect(home / "mlflow.db", isolation_level=None)) as database:
+            for table, column in database.execute(_TEXT_COLUMNS).fetchall():
+                moved = f'UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?) WHERE instr("{column}", ?)'
+                database.execute(moved, [f"{self.home}/", f"{home}/", f"{self.home}/"])
         return Installation(home, self.environment)
 
     def with_all_of(self, first_things: Path) -> Installation:
