@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.errors import BurnishError
@@ -25,7 +26,7 @@ def latest_summary(settings: Settings, recipe_name: str | None) -> RunSummary:
     """
     tracker = tracker_at(settings)
     for summary in finished_runs(tracker, recipe_name):
-        return _with_present_aliases(tracker, summary)
+        return _with_present_aliases(tracker, _with_its_own_report(tracker, summary))
     what = f"of recipe {recipe_name!r}" if recipe_name else "at all"
     recipes = recipes_with_runs(tracker) if recipe_name else []
     if recipe_name in recipes:
@@ -67,6 +68,14 @@ def recipes_with_runs(tracker: Tracker) -> list[str]:
         experiments = tracker.client.search_experiments()
     tags = {"burnish.kind": "recipe"}
     return sorted(each.name for each in experiments if tracker.runs(each.experiment_id, tags=tags))
+
+
+def _with_its_own_report(tracker: Tracker, summary: RunSummary) -> RunSummary:
+    """The summary with the place of its report: the file of the recipe holds that of the newest run."""
+    newest = next(finished_runs(tracker, summary.recipe))
+    if newest.run_id == summary.run_id:
+        return summary
+    return replace(summary, report=f"{Path(summary.report).name} among the artifacts of run {summary.run_id} in MLflow")
 
 
 def _with_present_aliases(tracker: Tracker, summary: RunSummary) -> RunSummary:

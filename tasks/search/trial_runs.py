@@ -46,7 +46,7 @@ class TrialRuns:
         tracker.log_params(child, {**request.training.model_dump(mode="json"), "seed": request.seed})
         for key in ("loss", self._validation):
             self._on_record[request.name, key] = tracker.last_step(child, key)
-        log.info("  %s starts: %s", request.name, shown_parameters(request.parameters))
+        log.info("  %s starts: %s", request.name, shown_parameters(request.parameters) or "the recipe's own values")
 
     def _step(self, request: TrialRequest, report: Mapping[str, Any]) -> None:
         step = report["step"]
