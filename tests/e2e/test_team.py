@@ -74,9 +74,14 @@ def recipes(team: TeamServers) -> Path:
 
 
 @pytest.fixture(scope="module")
-def machine(team: TeamServers) -> Callable[[str], Installation]:
-    """A machine of the team: its home is its own, all else is shared."""
-    return lambda name: Installation(team.folder / name, team.environment)
+def machine(team: TeamServers, first_things: Path) -> Callable[[str], Installation]:
+    """A machine of the team, on which the base was imported before: its home is its own, all else is shared."""
+
+    def of(name: str) -> Installation:
+        installation = Installation(team.folder / name, team.environment)
+        return installation if installation.home.exists() else installation.with_all_of(first_things)
+
+    return of
 
 
 def finetune(machine: Installation, recipes: Path, name: str) -> subprocess.CompletedProcess[str]:
@@ -101,7 +106,10 @@ HELD_MID_TRIAL = {"BURNISH_HOLD_AT": "study:reported:1"}
 
 
 def is_held(process: int) -> bool:
-    return psutil.Process(process).status() == psutil.STATUS_STOPPED
+    try:
+        return psutil.Process(process).status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:  # it ended after it was listed
+        return False
 
 
 @contextmanager
