@@ -23,7 +23,7 @@ def add_model_commands(commands: Any) -> None:
     rollback.add_argument("name", metavar="NAME", help="the registered model: the recipe's name")
     rollback.add_argument("--reason", required=True, help="kept in the history")
     shown = add_command(commands, "history", _history, "show every move of a model's aliases")
-    shown.add_argument("name", metavar="NAME", help="the registered model: the recipe's name")
+    shown.add_argument("name", metavar="NAME", help="the registered model: the recipe's name, or its file")
     predict = add_command(commands, "predict", _predict, "answer texts with a registered model, or a cheaper option")
     asked = predict.add_mutually_exclusive_group(required=True)
     asked.add_argument("--model", metavar="NAME@ALIAS", help="a registered model, or NAME/VERSION")
@@ -38,7 +38,7 @@ def add_model_commands(commands: Any) -> None:
     show.add_argument("name", metavar="RECIPE", nargs="?", help="a recipe's name or file, or a run's id in MLflow")
     show.add_argument("--json", action="store_true", help="for programs")
     compare = add_command(commands, "compare", _compare, "compare two finished runs on the test records they share")
-    run = "a recipe (its newest run) or a run's id; RUN:OPTION names another option"
+    run = "a recipe, or its file (its newest run), or a run's id; RUN:OPTION names another option"
     compare.add_argument("first", metavar="RUN", help=run)
     compare.add_argument("second", metavar="OTHER", nargs="?", help="likewise (default: the finished run before)")
 
@@ -62,8 +62,8 @@ def _rollback(options: argparse.Namespace) -> int:
 def _history(options: argparse.Namespace) -> int:
     from tasks.promotion.by_hand import history_lines
 
-    _, settings = existing()
-    for line in history_lines(settings, options.name):
+    name, settings = existing_of(options.name)
+    for line in history_lines(settings, name):
         print(printable(line))
     return 0
 
@@ -164,7 +164,15 @@ def _show(options: argparse.Namespace) -> int:
 def _compare(options: argparse.Namespace) -> int:
     from tasks.reporting.comparing import comparison_lines
 
-    _, settings = existing()
-    for line in comparison_lines(settings, options.first, options.second):
+    first, settings = _run_of(options.first)
+    second = _run_of(options.second)[0] if options.second else None
+    for line in comparison_lines(settings, first, second):
         print(printable(line))
     return 0
+
+
+def _run_of(given: str) -> tuple[str, Settings]:
+    """What `compare` is given, with the recipe's name in place of its file; and settings of its installation."""
+    run, colon, option = given.partition(":")
+    name, settings = existing_of(run)
+    return f"{name}{colon}{option}", settings

@@ -64,7 +64,7 @@ def comparison_lines(settings: Settings, first: str, second: str | None) -> list
         f"{one.scores.metric} on the {len(shared):,} test records{grouped} that both were scored on",
         f"difference {100 * found.difference:+.1f} points ({level_in_words(found.confidence)} interval "
         f"{100 * found.low:+.1f} to {100 * found.high:+.1f}, {found.method}; p = {found.p_value:.2g}, {found.test}): "
-        + ("the same scores, record by record" if one.on(shared) == other.on(shared) else _conclusion(found)),
+        + (_no_difference(groups) if one.on(shared) == other.on(shared) else _conclusion(found)),
         "No gate goes by this, and it is not counted as a look at the test set. Choose on validation; to rely on a "
         "difference seen here, see it again on new test records.",
     ]
@@ -98,6 +98,10 @@ def _scored_runs(tracker: Tracker, named: str) -> Iterator[tuple[RunSummary, Row
         text = tracker.read_text(summary.run_id, SCORES_FILE)
         if text is not None:
             yield summary, row_scores_from_text(text)
+
+
+def _no_difference(groups: int) -> str:
+    return f"the same scores, record by record; the interval is of differences that {groups:,} groups could miss"
 
 
 def _conclusion(found: PairedDifference) -> str:

@@ -24,12 +24,14 @@ def print_summary(summary: RunSummary, console: Console) -> None:
 
 def render_summary(summary: RunSummary, width: int) -> RenderableType:
     """The summary as one rich renderable for a terminal of `width` columns."""
+    facts = {label: text for label, text in _facts(summary).items() if text}
+    column = max(map(len, [*facts, "Report"])) + _GAP
     return Group(
         _heading(summary),
         _options_table(summary, width),
         Text(),
-        _facts(summary),
-        _whole_lines("Report    ", summary.report),
+        _grid(facts),
+        _whole_lines("Report".ljust(column), summary.report),
         _whole_lines("\nTry next\n", "\n".join(f"  {line}" for line in next_commands(summary))),
     )
 
@@ -40,12 +42,9 @@ def _heading(summary: RunSummary) -> Text:
     return Text(f"{summary.recipe}: every option on the same test records{grouped}", style="italic")
 
 
-def _facts(summary: RunSummary) -> Table:
-    """What was found, one fact a row; a long one goes on under itself."""
-    table = Table.grid(padding=(0, _GAP))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    facts = {
+def _facts(summary: RunSummary) -> dict[str, str]:
+    """What was found, by the word that stands before it; empty where there is nothing to say."""
+    return {
         "Verdict": str(summary.verdict.get("sentence", "none yet")),
         "Risk": risk(summary),
         "Next step": next_step(summary),
@@ -57,9 +56,15 @@ def _facts(summary: RunSummary) -> Table:
         "Cost": _cost_line(summary),
         "Stages": _stage_line(summary),
     }
+
+
+def _grid(facts: dict[str, str]) -> Table:
+    """One fact a row; a long one goes on under itself."""
+    table = Table.grid(padding=(0, _GAP))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
     for label, text in facts.items():
-        if text:
-            table.add_row(label, Text(printable(text)))
+        table.add_row(label, Text(printable(text)))
     return table
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from configs.errors import RecipeError
 from flows.commands.installation import existing_of
+from flows.commands.models import _run_of
 
 RECIPE = "name: tickets\nbase: {kind: tiny}\ndata: {source: {kind: file, path: tickets.jsonl}}\n"
 
@@ -47,3 +48,10 @@ def test_a_file_with_nothing_run_beside_it_is_a_clear_error(tmp_path: Path) -> N
 
     with pytest.raises(RecipeError, match="no Burnish home at"):
         existing_of(str(tmp_path / "new" / "mine.yaml"))
+
+
+@pytest.mark.parametrize(("option", "run"), [("", "tickets"), (":few-shot: short", "tickets:few-shot: short")])
+def test_a_file_may_name_an_option_of_its_newest_run(tmp_path: Path, option: str, run: str) -> None:
+    name, settings = _run_of(f"{tmp_path / 'a' / 'mine.yaml'}{option}")
+
+    assert (name, settings.home) == (run, tmp_path / "a" / ".burnish")

@@ -188,6 +188,19 @@ def test_the_summary_says_what_the_run_was_trained_with() -> None:
     assert "Differs from the recipe's file: training.epochs=2" in summary_as_markdown(run)
 
 
+@pytest.mark.parametrize("looks_worse", ["", "label 'eye', 40 points below classical"])
+def test_the_reports_place_stands_below_the_other_facts(looks_worse: str) -> None:
+    output = StringIO()
+    run = replace(summary(), report="/r.html", decision={**summary().decision, "looks_worse": looks_worse})
+
+    print_summary(run, Console(file=output, width=100))
+
+    lines = output.getvalue().splitlines()
+    [verdict] = [line for line in lines if line.startswith("Verdict")]
+    [report] = [line for line in lines if line.startswith("Report")]
+    assert report.index("/r.html") == verdict.index("Fine-tuning")
+
+
 def test_a_summary_of_before_these_facts_were_kept_can_be_read() -> None:
     values = json.loads(json.dumps(summary().as_json()))
     for key in ("overrides", "chosen", "warnings"):
