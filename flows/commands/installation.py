@@ -44,6 +44,9 @@ def existing_of(named: str) -> tuple[str, Settings]:
 
     Args:
         named: a name, looked for in the installation at hand; or a recipe's file, which has an installation of its own.
+
+    Raises:
+        RecipeError: the file is no recipe, or there is no installation.
     """
     from configs.loading import load_recipe, project_root_of
     from configs.settings import check_home

@@ -77,13 +77,11 @@ def _predict(options: argparse.Namespace) -> int:
     columns = {name: value for name, _, value in (given.partition("=") for given in options.column)}
     if "" in columns or not all("=" in given for given in options.column):
         raise RecipeError("--column takes NAME=VALUE, such as --column clinic=north")
+    recipe, settings = existing_of(options.recipe) if options.recipe else (None, existing()[1])
+    texts = _texts(options.text)
     if options.model:
-        _, settings = existing()
-        texts = _texts(options.text)
         answers = predict(settings, options.model, texts, columns=columns)
     else:
-        recipe, settings = existing_of(options.recipe)
-        texts = _texts(options.text)
         answers = _ask(settings, recipe, options.option, texts, columns)
     for text, answer in zip(texts, answers, strict=True):
         if options.json:
@@ -127,7 +125,7 @@ def _lines_from_stdin() -> list[str]:
 
 
 def _ask(
-    settings: Settings, recipe: str, option: str | None, texts: Sequence[str], columns: Mapping[str, str]
+    settings: Settings, recipe: str | None, option: str | None, texts: Sequence[str], columns: Mapping[str, str]
 ) -> list[str]:
     """Answer with an option of the recipe's latest run: the recommended one, unless another is named."""
     from tasks.baselines.asking import ask_option

@@ -11,6 +11,7 @@ from tasks.reporting.plots import curves_plot, gains_plot, history_plot, options
 from tasks.reporting.risk import risk
 from tasks.reporting.search_plots import SEARCH_HEADINGS, search_plots
 from tasks.reporting.summary import RunSummary
+from tasks.search.space import shown_parameters
 from tasks.tracking.shown_text import printable
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def render_report(summary: RunSummary) -> str:
         plots=plots,
         search_headings=SEARCH_HEADINGS,
         title=VERDICTS.get(str(summary.verdict.get("kind")), "no verdict yet"),
+        chosen=shown_parameters(summary.chosen),
         risk=risk(summary),
         next_step=next_step(summary),
         next_command=next_commands(summary)[0],

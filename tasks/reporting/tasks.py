@@ -32,7 +32,6 @@ from tasks.reporting.markdown import links_as_markdown, summary_as_markdown
 from tasks.reporting.row_scores import SCORES_FILE, RowScores, row_scores, row_scores_as_text
 from tasks.reporting.summary import SUMMARY_FILE, OptionRow, RunSummary, StageRow
 from tasks.search.importance import parameter_importance
-from tasks.search.space import shown_parameters
 from tasks.storage.durable import write_text
 from tasks.tracking.mlflow_pages import outputs_page, run_page, trials_page
 from tasks.tracking.prefect_artifacts import artifact_key, link_to_page
@@ -76,7 +75,7 @@ def write_report(run: RecipeRun, base: str, stages: Sequence[StageRecord], reque
             *outputs["evaluate"]["warnings"],
         ),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        details=_details(run, outputs, overrides=request.resolved_overrides()),
+        details=_details(run, outputs),
     )
     write_text(path, render_report(summary))
     tracker = run.tracker
@@ -178,13 +177,11 @@ def _cost(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]]) -> dict[str,
     }
 
 
-def _details(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]], *, overrides: Sequence[str]) -> dict[str, Any]:
+def _details(run: RecipeRun, outputs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     decision, chosen = outputs["promote"]["decision"], run.recipe.validation
     suite = load_suite(chosen.suite, chosen.overrides, SUITES_FOLDER)
     lineage = {
         "recipe run": run.run_id,
-        "differs from the recipe's file": ", ".join(overrides) or "nothing",
-        "chosen by the search": shown_parameters(outputs["search"]["study"]["best"]["parameters"]) or "nothing",
         "model version": f"{run.recipe.name}/{outputs['promote']['version']}",
         "snapshot": outputs["validate"]["snapshot"],
         "adapter": outputs["search"]["candidate"],

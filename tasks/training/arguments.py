@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from configs.metric_names import Metric
-from configs.schema import Section, Template, Training
+from configs.schema import DIGEST_PATTERN, Section, Template, Training
 
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, Field(pattern=DIGEST_PATTERN)]
 
 
 class TrainArguments(Section):

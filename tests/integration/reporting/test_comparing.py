@@ -1,23 +1,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from configs.errors import BurnishError
-from configs.settings import Settings, settings_from
+from configs.settings import Settings
 from tasks.reporting.comparing import comparison_lines
 from tasks.reporting.row_scores import SCORES_FILE, RowScores, row_scores_as_text
 from tasks.reporting.summary import SUMMARY_FILE, RunSummary
 from tasks.tracking.mlflow_runs import Tracker
 
 RIGHT, HALF = [1.0] * 40, [float(number % 2) for number in range(40)]
-
-
-@pytest.fixture
-def settings(mlflow_home: Path, tmp_path: Path) -> Settings:
-    return settings_from({"BURNISH_HOME": str(mlflow_home)}, project_root=tmp_path)
 
 
 def finish_run(

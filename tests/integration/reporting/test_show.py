@@ -3,17 +3,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
-from configs.settings import Settings, settings_from
+from configs.settings import Settings
 from tasks.reporting.show import latest_summary
 from tasks.reporting.summary import SUMMARY_FILE, RunSummary
 from tasks.tracking.mlflow_runs import Tracker
-
-
-@pytest.fixture
-def settings(mlflow_home: Path, tmp_path: Path) -> Settings:
-    return settings_from({"BURNISH_HOME": str(mlflow_home)}, project_root=tmp_path)
 
 
 def finish_run(tracker: Tracker, home: Path) -> str:

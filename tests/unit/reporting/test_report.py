@@ -186,6 +186,9 @@ def test_the_summary_says_what_the_run_was_trained_with() -> None:
     assert "learning_rate=0.0123, lora_rank=16" in output.getvalue()
     assert "training.epochs=2" in output.getvalue()
     assert "Differs from the recipe's file: training.epochs=2" in summary_as_markdown(run)
+    html = render_report(run)
+    assert "<td>training.epochs=2</td>" in html
+    assert "<td>learning_rate=0.0123, lora_rank=16</td>" in html
 
 
 @pytest.mark.parametrize("looks_worse", ["", "label 'eye', 40 points below classical"])
