@@ -23,9 +23,25 @@ def load(options: argparse.Namespace) -> tuple[Recipe, Settings, Path]:
     from configs.requests import RecipeRequest
     from configs.roots import resolve_recipe
 
+    _take_recipe_given_alone(options)
     request = RecipeRequest(recipe=options.recipe, overrides=tuple(options.overrides))
     recipe, root = resolve_recipe(request, confined=False)
     return recipe, settings_of(root), root
+
+
+def _take_recipe_given_alone(options: argparse.Namespace) -> None:
+    """Let `burnish finetune tickets.yaml` mean what it says.
+
+    Raises:
+        RecipeError: no recipe is named.
+    """
+    from configs.errors import RecipeError
+
+    if options.recipe is not None:
+        return
+    if not options.overrides or "=" in options.overrides[0]:
+        raise RecipeError("say which recipe: --recipe FILE, a YAML file or the name of a shipped one")
+    options.recipe, *options.overrides = options.overrides
 
 
 def existing(*, must_exist: bool = True, use_servers: bool = True) -> tuple[Path, Settings]:

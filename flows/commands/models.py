@@ -10,7 +10,7 @@ from typing import Any
 
 from configs.settings import Settings
 from flows.commands.installation import existing, existing_of
-from flows.commands.parsing import add_command
+from flows.commands.parsing import add_command, positive
 from tasks.tracking.shown_text import printable
 
 
@@ -37,9 +37,12 @@ def add_model_commands(commands: Any) -> None:
     show = add_command(commands, "show", _show, "show the latest run of a recipe (default: of any)")
     show.add_argument("name", metavar="RECIPE", nargs="?", help="a recipe's name or file, or a run's id in MLflow")
     show.add_argument("--json", action="store_true", help="for programs")
+    runs = add_command(commands, "runs", _runs, "list the finished runs, newest first")
+    runs.add_argument("name", metavar="RECIPE", nargs="?", help="a recipe's name or file (default: of every recipe)")
+    runs.add_argument("--count", type=positive, default=20, metavar="N", help="runs to list (default 20)")
     compare = add_command(commands, "compare", _compare, "compare two finished runs on the test records they share")
-    run = "a recipe, or its file (its newest run), or a run's id; RUN:OPTION names another option"
-    compare.add_argument("first", metavar="RUN", help=run)
+    run = "a recipe or its file (its newest run), a version as NAME/VERSION or NAME@ALIAS, or a run's id; RUN:OPTION"
+    compare.add_argument("first", metavar="RUN", help=f"{run} names another option than the candidate")
     compare.add_argument("second", metavar="OTHER", nargs="?", help="likewise (default: the finished run before)")
 
 
@@ -79,37 +82,39 @@ def _predict(options: argparse.Namespace) -> int:
         raise RecipeError("--column takes NAME=VALUE, such as --column clinic=north")
     recipe, settings = existing_of(options.recipe) if options.recipe else (None, existing()[1])
     texts = _texts(options.text)
+    asked = [text for text in texts if text.strip()]
     if options.model:
-        answers = predict(settings, options.model, texts, columns=columns)
+        found = predict(settings, options.model, asked, columns=columns)
     else:
-        answers = _ask(settings, recipe, options.option, texts, columns)
-    for text, answer in zip(texts, answers, strict=True):
+        found = _ask(settings, recipe, options.option, asked, columns)
+    answers = iter(found)
+    for text in texts:
+        answer = next(answers) if text.strip() else None
         if options.json:
             print(json.dumps({"prompt": text, "answer": answer}, ensure_ascii=sys.stdout.isatty()))
         else:
-            print(printable(answer) if sys.stdout.isatty() else answer)
+            print(printable(answer or "") if sys.stdout.isatty() else answer or "")
     return 0
 
 
 def _texts(given: Sequence[str]) -> Sequence[str]:
-    """The texts to answer: those given, or, for `-` alone, the lines of standard input.
+    """The texts to answer: those given, or, for `-` alone, the lines of standard input; empty lines stay empty.
 
     Raises:
-        DataError: one is empty, or standard input can't be read.
+        DataError: a text that was given is empty, or standard input has none or can't be read.
     """
     from configs.errors import DataError
 
     if "-" not in given:
-        texts, what = given, "text"
-    elif len(given) == 1:
-        texts, what = _lines_from_stdin(), "line"
-    else:
+        if empty := next((number for number, text in enumerate(given, start=1) if not text.strip()), None):
+            raise DataError(f"text {empty} of {len(given)} is empty; take it out, or let it say something")
+        return given
+    if len(given) > 1:
         raise DataError("- takes every text from standard input; give it alone")
-    if not texts:
+    lines = _lines_from_stdin()
+    if not any(line.strip() for line in lines):
         raise DataError("standard input is empty; give it a text in each line")
-    if empty := next((number for number, text in enumerate(texts, start=1) if not text.strip()), None):
-        raise DataError(f"{what} {empty} of {len(texts)} is empty; take it out, or let it say something")
-    return texts
+    return lines
 
 
 def _lines_from_stdin() -> list[str]:
@@ -156,6 +161,15 @@ def _show(options: argparse.Namespace) -> int:
         print(json.dumps(summary.as_json(), indent=1, ensure_ascii=False))
     else:
         print_summary(summary, Console())
+    return 0
+
+
+def _runs(options: argparse.Namespace) -> int:
+    from tasks.reporting.listing import run_lines
+
+    name, settings = existing_of(options.name) if options.name else (None, existing()[1])
+    for line in run_lines(settings, name, count=options.count):
+        print(printable(line))
     return 0
 
 

@@ -20,7 +20,7 @@ def add_command(commands: Any, name: str, command: Command, text: str) -> argpar
 
 def add_recipe(sub: argparse.ArgumentParser, *, until: str | None = None) -> None:
     """Let a sub-command take a recipe and overrides; `until` is the last stage that it runs, None: all."""
-    sub.add_argument("--recipe", required=True, metavar="FILE", help="a YAML file, or a shipped one by name")
+    sub.add_argument("--recipe", metavar="FILE", help="a YAML file, or a shipped one by name; may be given alone")
     sub.add_argument("overrides", nargs="*", metavar="key=value", help="values that differ from the file")
     sub.set_defaults(until=until)
 

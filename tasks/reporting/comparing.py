@@ -42,12 +42,14 @@ def comparison_lines(settings: Settings, first: str, second: str | None) -> list
 
     Args:
         settings: where MLflow is.
-        first: `RECIPE` (its newest finished run) or a run's id, with `:OPTION` for another than the candidate.
+        first: `RECIPE` (its newest finished run), a version (`RECIPE/2`, `RECIPE@champion`: the run that trained it) or
+            a run's id, with `:OPTION` for another than the candidate.
         second: likewise; None: the same option of the recipe's run before.
 
     Raises:
         BurnishError: there is no such run, or none whose scores were kept.
         RecipeError: a run has no such option.
+        RegistryError: there is no such version.
         DataError: the two can't be compared.
     """
     tracker = tracker_at(settings)
@@ -73,6 +75,8 @@ def comparison_lines(settings: Settings, first: str, second: str | None) -> list
 def _side(tracker: Tracker, named: str, *, earlier: int) -> _Side:
     run, _, option = named.partition(":")
     option = option or _CANDIDATE
+    if "/" in run or "@" in run:
+        run = _run_of_version(tracker, run)
     found = list(islice(_scored_runs(tracker, run), earlier + 1))
     if not found:
         recipes = recipes_with_runs(tracker)
@@ -84,13 +88,19 @@ def _side(tracker: Tracker, named: str, *, earlier: int) -> _Side:
         )
     if len(found) <= earlier:
         raise BurnishError(
-            f"only one run of {run!r} can be compared; change something and run `burnish finetune` again, or name two "
-            f"options of this run, as RUN:OPTION; it has {', '.join(found[0][1].scores)}"
+            f"only one run of {run!r} can be compared; name a second one, train one that differs, or name two options "
+            f"of this run, as RUN:OPTION; it has {', '.join(found[0][1].scores)}"
         )
     summary, scores = found[earlier]
     if option not in scores.scores:
         raise RecipeError(f"run {summary.run_id} has no option {option!r}; it has {', '.join(scores.scores)}")
     return _Side(summary, option, scores)
+
+
+def _run_of_version(tracker: Tracker, reference: str) -> str:
+    from tasks.registry.mlflow_versions import resolve_version
+
+    return resolve_version(tracker, reference).run_id
 
 
 def _scored_runs(tracker: Tracker, named: str) -> Iterator[tuple[RunSummary, RowScores]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -27,6 +28,8 @@ from tasks.search.optuna_study import OptunaStudy
 from tasks.search.results import StudyResult, TrialRequest, TrialRow
 from tasks.search.space import Parameters
 from tasks.storage.optuna_database import database_errors
+
+log = logging.getLogger("burnish")
 
 OnReport = Callable[[dict[str, Any]], bool]
 Trainer = Callable[[TrialRequest, OnReport], dict[str, Any]]
@@ -90,7 +93,10 @@ def run_study(
         ServerError: the database can't be used.
     """
     with database_errors(study_url), OptunaStudy(study_name, study_url, search=search, seed=seed) as study:
-        for row in (each for each in study.decided_rows() if each.was_trained):
+        kept = [row for row in study.decided_rows() if row.was_trained]
+        if kept:
+            log.info("  the study goes on; of an earlier run it keeps %d fine-tunes:", len(kept))
+        for row in kept:
             callbacks.on_trial_ended(row)
         study.close_running("the process that ran it was killed; a later trial resumed it")
         study.note_begin({"trials": trial_budget(search), "minutes": search.minutes, "seconds": affordable_seconds})

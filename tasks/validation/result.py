@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from tasks.validation.rules import OnFailure
+
+if TYPE_CHECKING:
+    from configs.schema import Columns
 
 MOST_ROW_IDS = 50
 """Row ids that an outcome carries; all rows are in the quarantine file."""
@@ -81,25 +84,48 @@ def failed_first_stops(outcomes: Sequence[RuleOutcome]) -> tuple[RuleOutcome, ..
     return tuple(sorted((outcome for outcome in outcomes if outcome.failed), key=lambda o: order[o.on_failure]))
 
 
-def describe(outcome: RuleOutcome, *, most_row_ids: int) -> str:
-    """Return one line: rule, column, count, row ids; never values."""
+def source_columns(columns: Columns) -> dict[str, str]:
+    """Return what the user's data calls the columns that a suite judges, where it has its own word."""
+    said, answered = columns.prompt, columns.completion
+    if columns.messages is not None:
+        said = answered = columns.messages
+    metadata = {"metadata": ", ".join(columns.metadata)} if columns.metadata else {}
+    return {"prompt": said, "last_turn": said, "input": said, "completion": answered, **metadata}
+
+
+def describe(outcome: RuleOutcome, *, most_row_ids: int, sources: Mapping[str, str]) -> str:
+    """Return one line: rule, column, count, row ids; never values.
+
+    Args:
+        outcome: of one rule.
+        most_row_ids: so many are shown.
+        sources: from `source_columns`.
+    """
     shown = outcome.row_ids[:most_row_ids]
     more = f" and {outcome.count - len(shown)} more" if shown and outcome.count > len(shown) else ""
     rows = f"; rows {', '.join(shown)}{more}" if shown else ""
     detail = f" ({outcome.detail})" if outcome.detail else ""
     return (
-        f"rule {outcome.rule}, column {outcome.column}: {outcome.count} of {outcome.checked} rows "
+        f"rule {outcome.rule}, column {_column(outcome.column, sources)}: {outcome.count} of {outcome.checked} rows "
         f"({outcome.share:.1%}){detail}{rows}"
     )
 
 
-def stop_message(result: ValidationResult, recipe: str) -> str:
-    """Return what stopped the flow and what to do; `recipe` is the recipe's name.
+def _column(judged: str, sources: Mapping[str, str]) -> str:
+    own = list(dict.fromkeys(sources[name] for name in judged.split("+") if sources.get(name, name) != name))
+    return f"{judged} (in your data: {', '.join(own)})" if own else judged
 
-    Names suite, column, rule, count and row ids, never values.
+
+def stop_message(result: ValidationResult, recipe: str, *, sources: Mapping[str, str]) -> str:
+    """Return what stopped the flow and what to do: suite, column, rule, count and row ids, never values.
+
+    Args:
+        result: of a suite.
+        recipe: the recipe's name.
+        sources: from `source_columns`.
     """
     stops = [outcome for outcome in result.failures if outcome.on_failure == "stop"]
-    lines = "\n".join(f"  {describe(outcome, most_row_ids=ROW_IDS_OF_A_STOP)}" for outcome in stops)
+    lines = "\n".join(f"  {describe(outcome, most_row_ids=ROW_IDS_OF_A_STOP, sources=sources)}" for outcome in stops)
     where = f"the rows are in {result.quarantine}; " if result.quarantine else ""
     first = stops[0].rule if stops else "<rule>"
     return (

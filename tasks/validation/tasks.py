@@ -21,6 +21,7 @@ from tasks.validation.result import (
     ValidationResult,
     describe,
     failed_first_stops,
+    source_columns,
     stop_message,
 )
 
@@ -71,7 +72,7 @@ def check_snapshot(run: RecipeRun, snapshot: str, base: str) -> dict[str, Any]:
     _show(run, result)
     if not result.passed:
         tell_findings(run, result.to_dict())
-        raise ValidationStopped(stop_message(result, recipe.name))
+        raise ValidationStopped(stop_message(result, recipe.name, sources=source_columns(recipe.data.columns)))
     share(run.settings, "snapshots", result.usable_snapshot)
     usable = read_snapshot(run.settings.snapshots, result.usable_snapshot)
     found = {"snapshot": result.usable_snapshot, "counts": usable.counts, "labels": usable.labels}
@@ -88,9 +89,11 @@ def tell_findings(run: RecipeRun, found: Mapping[str, Any]) -> None:
     chosen = run.recipe.validation
     suite = load_suite(chosen.suite, chosen.overrides, SUITES_FOLDER)
     failures = failed_first_stops([RuleOutcome(**outcome) for outcome in found["outcomes"]])
+    sources = source_columns(run.recipe.data.columns)
     for outcome in failures:
         why = suite.rules[outcome.rule].why
-        log.info("  %s: %s %s", outcome.on_failure, why, describe(outcome, most_row_ids=ROW_IDS_OF_A_NOTE))
+        found_there = describe(outcome, most_row_ids=ROW_IDS_OF_A_NOTE, sources=sources)
+        log.info("  %s: %s %s", outcome.on_failure, why, found_there)
     dropped, quarantine = len(found["dropped_ids"]), found["quarantine"]
     where = f"; they are in {quarantine}" if dropped and quarantine else ""
     log.info("  %d rules evaluated, %d rows dropped%s", found["evaluated"], dropped, where)

@@ -65,6 +65,23 @@ def test_runs_are_named_by_recipe_or_id_with_an_option(tracker: Tracker, setting
     assert comparison_lines(settings, "another", f"{run_id}:few-shot: short")[3].endswith("the second is better")
 
 
+def test_a_version_means_the_run_that_trained_it(tracker: Tracker, settings: Settings) -> None:
+    run_id = finish_run(tracker, "tickets", {"candidate": HALF})
+    finish_run(tracker, "tickets", {"candidate": RIGHT})
+    tracker.client.create_registered_model("tickets")
+    tracker.client.create_model_version("tickets", "somewhere", run_id)
+    tracker.client.set_registered_model_alias("tickets", "champion", "1")
+
+    for version in ("tickets/1", "tickets@champion"):
+        lines = comparison_lines(settings, version, "tickets")
+        assert f"candidate of tickets, run {run_id}" in lines[0]
+        assert lines[3].endswith("the second is better")
+    with pytest.raises(BurnishError, match="has no version '2'; it has version 1"):
+        comparison_lines(settings, "tickets/2", "tickets")
+    with pytest.raises(BurnishError, match="name a second one"):
+        comparison_lines(settings, "tickets/1", None)
+
+
 def test_a_run_of_before_scores_were_kept_is_not_called_unknown(tracker: Tracker, settings: Settings) -> None:
     run_id = finish_run(tracker, "old", None)
 

@@ -132,7 +132,7 @@ def test_a_stop_does_not_pass_names_the_rows_and_makes_no_snapshot(tmp_path):
 
     assert not result.passed
     assert result.new_snapshot is None
-    message = stop_message(result, "own")
+    message = stop_message(result, "own", sources={})
     assert "rule unknown_labels, column completion: 1 of 101 rows (1.0%); rows x1" in message
     assert len(list((tmp_path / "snapshots").iterdir())) == 1
 
@@ -154,7 +154,7 @@ def test_neither_result_nor_message_holds_values(tmp_path):
 
     result = _validate(tmp_path, records)
 
-    assert PRIVATE not in json.dumps(result.to_dict()) + stop_message(result, "own")
+    assert PRIVATE not in json.dumps(result.to_dict()) + stop_message(result, "own", sources={})
     assert "example.com" not in json.dumps(result.to_dict())
 
 

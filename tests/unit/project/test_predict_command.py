@@ -44,6 +44,22 @@ def test_json_says_what_was_asked(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     ]
 
 
+def test_an_empty_line_of_stdin_gets_an_empty_line_so_that_answers_stand_beside_their_texts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(monkeypatch, b"first\n \nthird\n", "-") == 0
+    assert capsys.readouterr().out == "FIRST\n\nTHIRD\n"
+
+    assert ask(monkeypatch, b"first\n\n", "--json", "-") == 0
+    assert [json.loads(line)["answer"] for line in capsys.readouterr().out.splitlines()] == ["FIRST", None]
+
+
+def test_an_empty_text_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask(monkeypatch, b"", "first", " ") == 2
+
+    assert "text 2 of 2 is empty" in capsys.readouterr().err
+
+
 def test_stdin_takes_no_texts_beside_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert ask(monkeypatch, b"first\n", "-", "second") == 2
 
@@ -61,7 +77,7 @@ def test_closed_stdin_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     ("stdin", "said"),
     [
         (b"", "standard input is empty"),
-        (b"first\n \nthird\n", "line 2 of 3 is empty"),
+        (b" \n\n", "standard input is empty"),
         (b"first\n\xff", "not UTF-8 at byte 6"),
     ],
 )

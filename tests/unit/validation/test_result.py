@@ -3,9 +3,10 @@ import stat
 
 import pytest
 
+from configs.schema import Columns
 from tasks.data.records import Record, Turn
 from tasks.validation.quarantine import write_quarantine
-from tasks.validation.result import RuleOutcome, ValidationResult, stop_message
+from tasks.validation.result import RuleOutcome, ValidationResult, describe, source_columns, stop_message
 
 
 def _outcome(rule="secrets", on_failure="stop", count=12, **changes):
@@ -39,21 +40,23 @@ def _result(*outcomes, **changes):
 
 
 def test_a_stop_names_suite_column_rule_count_and_row_ids():
-    message = stop_message(_result(_outcome()), "icd10")
+    message = stop_message(_result(_outcome()), "icd10", sources={})
 
     for part in ("icd10", "suite standard", "rule secrets", "column prompt", "12 of 400 rows (3.0%)", "row0", "2 more"):
         assert part in message
 
 
 def test_a_stop_says_where_the_rows_are_and_how_to_go_on():
-    message = stop_message(_result(_outcome()), "icd10")
+    message = stop_message(_result(_outcome()), "icd10", sources={})
 
     assert "home/quarantine/rows.jsonl" in message
     assert "validation.overrides.secrets" in message
 
 
 def test_a_stop_message_lists_stops_only():
-    message = stop_message(_result(_outcome(), _outcome("refusals", "warn"), _outcome("columns", count=0)), "icd10")
+    result = _result(_outcome(), _outcome("refusals", "warn"), _outcome("columns", count=0))
+
+    message = stop_message(result, "icd10", sources={})
 
     assert "1 failed rule " in message
     assert "refusals" not in message
@@ -93,3 +96,19 @@ def test_quarantined_text_stays_on_its_line_and_steers_no_terminal(tmp_path, tex
     (line,) = path.read_text(encoding="utf-8").splitlines()
     assert json.loads(line)["turns"][0]["content"] == text
     assert all(character.isprintable() for character in line)
+
+
+@pytest.mark.parametrize(
+    ("columns", "judged", "shown"),
+    [
+        (Columns(), "prompt", "column prompt:"),
+        (Columns(), "last_turn", "column last_turn (in your data: prompt):"),
+        (Columns(prompt="question"), "prompt+completion", "column prompt+completion (in your data: question):"),
+        (Columns(prompt="question", completion="team"), "completion", "column completion (in your data: team):"),
+        (Columns(messages="turns"), "prompt+completion", "column prompt+completion (in your data: turns):"),
+        (Columns(metadata=("region", "shop")), "metadata", "column metadata (in your data: region, shop):"),
+        (Columns(prompt="question"), "tokens", "column tokens:"),
+    ],
+)
+def test_a_column_is_told_by_the_name_that_the_users_data_has_for_it(columns, judged, shown):
+    assert shown in describe(_outcome(column=judged), most_row_ids=1, sources=source_columns(columns))

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from configs.errors import BurnishError
+from configs.settings import Settings
+from tasks.reporting.listing import run_lines
+from tasks.reporting.summary import SUMMARY_FILE, OptionRow, RunSummary
+from tasks.tracking.mlflow_runs import Tracker
+
+
+def finish_run(tracker: Tracker, recipe: str, version: str, overrides: tuple[str, ...] = ()) -> str:
+    run_id = tracker.open_parent(tracker.experiment(recipe), recipe_digest="a", params={})
+    summary = RunSummary(
+        recipe, "d", (), (OptionRow("candidate", "candidate", "exact_match", 0.5, 0.4, 0.6, 90),),
+        verdict={"kind": "does_not_pay"}, decision={}, model={"name": recipe, "version": version}, cost={},
+        peak_rss_mb=1.0, run_id=run_id, finished_at="2026-11-27T19:46:17+00:00", overrides=overrides,
+    )  # fmt: skip
+    tracker.log_text(run_id, json.dumps(summary.as_json()), SUMMARY_FILE)
+    tracker.finish(run_id, "FINISHED")
+    return run_id
+
+
+def test_each_finished_run_is_a_line_newest_first(tracker: Tracker, settings: Settings) -> None:
+    first = finish_run(tracker, "tickets", "1")
+    second = finish_run(tracker, "tickets", "2", ("training.epochs=2",))
+    other = finish_run(tracker, "mails", "1")
+    tracker.client.create_registered_model("tickets")
+    for run_id in (first, second):
+        tracker.client.create_model_version("tickets", "somewhere", run_id)
+    tracker.client.set_registered_model_alias("tickets", "champion", "1")
+
+    heads, *lines = run_lines(settings, None, count=9)
+
+    assert heads.split()[:2] == ["finished", "(UTC)"]
+    assert [next(run_id for run_id in (first, second, other) if run_id in line) for line in lines] == [
+        other, second, first,
+    ]  # fmt: skip
+    assert lines[1].endswith("does not pay  training.epochs=2")
+    assert "2026-11-27 19:46" in lines[2] and "tickets/1 (champion)  exact_match 0.500 (0.400 – 0.600)" in lines[2]
+    assert "mails/1 " in lines[0]
+
+
+def test_one_recipes_runs_alone_and_no_more_than_asked_for(tracker: Tracker, settings: Settings) -> None:
+    finish_run(tracker, "mails", "1")
+    finish_run(tracker, "tickets", "1")
+    newest = finish_run(tracker, "tickets", "2")
+
+    assert len(run_lines(settings, "tickets", count=2)) == 3
+    _, shown, more = run_lines(settings, "tickets", count=1)
+    assert newest in shown
+    assert more == "and older ones: --count shows more"
+
+
+def test_what_has_no_runs_is_told(tracker: Tracker, settings: Settings) -> None:
+    with pytest.raises(BurnishError, match=r"no finished run in .*; run `burnish finetune"):
+        run_lines(settings, "tickets", count=1)
+
+    finish_run(tracker, "tickets", "1")
+    with pytest.raises(BurnishError, match=r"no finished run is called 'tikets'.*did you mean tickets\?"):
+        run_lines(settings, "tikets", count=1)
