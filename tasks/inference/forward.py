@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _LOGITS_AT_ONCE = 2**26
 """Entries of the largest logits tensor: 256 MiB in fp32, 256 rows of a vocabulary of 262k."""
+_VOCABULARY_BLOCK = 2**13
+"""Tokens whose logits are summed at once: 8 MiB in fp32 for 256 rows."""
 
 
 def forward_context(loaded: LoadedBase) -> AbstractContextManager[Any]:
@@ -55,8 +57,13 @@ def output_logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
     Returns:
         [positions, vocabulary].
     """
+    return _scaled(model, model.get_output_embeddings()(hidden.contiguous()))
+
+
+def _scaled(model: PreTrainedModel, products: torch.Tensor) -> torch.Tensor:
+    """Return as logits, in fp32, what the output layer gave."""
     config = model.config.get_text_config(decoder=True)
-    logits: torch.Tensor = model.get_output_embeddings()(hidden.contiguous()).float()
+    logits = products.float()
     # the families scale their logits under different names, outside of the output layer
     for name in ("logit_scale", "lm_head_multiplier"):
         if factor := getattr(config, name, None):
@@ -73,19 +80,24 @@ def in_chunks(model: PreTrainedModel, hidden: torch.Tensor) -> Iterator[tuple[sl
     Yields:
         Which positions, and their [positions, vocabulary] logits in fp32.
     """
-    size = max(1, _LOGITS_AT_ONCE // model.get_output_embeddings().weight.shape[0])
-    for start in range(0, len(hidden), size):
-        part = slice(start, start + size)
+    for part in _parts(model, len(hidden)):
         yield part, output_logits(model, hidden[part])
 
 
 def log_probabilities(model: PreTrainedModel, hidden: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Return the [positions, wanted] log-probabilities of the `wanted` tokens after [positions, width] states."""
-    parts = []
-    for _, logits in in_chunks(model, hidden):
-        chosen = logits[:, wanted]
-        largest = logits.amax(dim=-1, keepdim=True)
-        # in place: the logits of a large vocabulary are most of the memory, and nobody reads them again
-        total = logits.sub_(largest).exp_().sum(dim=-1, keepdim=True)
-        parts.append(chosen - largest - total.log())
-    return torch.cat(parts)
+    """Return the [positions, wanted] log-probabilities of the `wanted` tokens after [positions, width] states.
+
+    The products are read block by block: in fp32 those of a large vocabulary are far wider than a processor's cache, and
+    to sum them as probabilities is to read them several times.
+    """
+    found = []
+    for part in _parts(model, len(hidden)):
+        products = model.get_output_embeddings()(hidden[part].contiguous())
+        totals = [_scaled(model, block).logsumexp(dim=-1) for block in products.split(_VOCABULARY_BLOCK, dim=-1)]
+        found.append(_scaled(model, products[:, wanted]) - torch.stack(totals).logsumexp(dim=0)[:, None])
+    return torch.cat(found)
+
+
+def _parts(model: PreTrainedModel, positions: int) -> Iterator[slice]:
+    size = max(1, _LOGITS_AT_ONCE // model.get_output_embeddings().weight.shape[0])
+    return (slice(start, start + size) for start in range(0, positions, size))

@@ -19,8 +19,12 @@ from tasks.inference.row_context import RowContext, SharedPrefix, own_tokens, ru
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_WORTH_A_PASS = 16
-"""Tokens below which a pass takes about as long as one of a single token: reading the weights is most of it."""
+_FREE_TOKENS = 16
+"""Below so many a pass takes about as long as one of a single token: reading the weights is most of it."""
+_WORTH_A_PASS = 256
+"""Most tokens of a pass in which rows go on along unbranched ways: each spares them a pass of its own."""
+_CLEAR_LEAD = 1.0
+"""Nats between a row's best way and every other, from which on it is worth going along unseen."""
 
 
 def choose_labels(
@@ -36,7 +40,8 @@ def choose_labels(
     """Return the number of the label with the highest summed log-probability after each prompt.
 
     The same as the largest of `score_labels`, but a best-first search: a label's score only falls with each token, so
-    a branch is left alone once a finished label is above it. See `score_labels` for the arguments.
+    a branch is left alone once a finished label is above it. See `score_labels` for the arguments; here the budget
+    counts the longest label behind each prompt, and the tokens of a search that visits more come on top.
 
     Raises:
         FloatingPointError: the model's logits are not numbers.
@@ -52,7 +57,8 @@ def choose_labels(
                 causal, prompts, label_ids=label_ids, pad_id=pad_id, token_budget=token_budget, on_batch=on_batch
             )
             return np.asarray(scores.argmax(axis=1), dtype=np.int64)
-        lengths = [len(tail) + tree.size for tail in tails]
+        longest = max(map(len, label_ids))
+        lengths = [len(tail) + longest for tail in tails]
         for batch in plan_batches(lengths, token_budget=token_budget):
             batch_tails = [tails[row] for row in batch]
             context, hidden, positions = run_prompts(
@@ -83,8 +89,10 @@ def _search(
     wanted = torch.from_numpy(tokens).to(hidden.device)
     hidden = hidden[:, None]
     while True:
-        logs = log_probabilities(causal, hidden.flatten(0, 1), wanted).view(*hidden.shape[:2], -1)
-        search.note(logs.cpu().numpy()[:, :, which])
+        visited = search.visits != NONE
+        logs = np.zeros((*visited.shape, len(tokens)), dtype=np.float32)
+        logs[visited] = log_probabilities(causal, hidden[torch.from_numpy(visited).to(hidden.device)], wanted).cpu()
+        search.note(logs[:, :, which])
         going_on = search.going_on()
         result[rows] = search.best_labels
         if not going_on.any():
@@ -94,7 +102,7 @@ def _search(
             rows, places = rows[going_on], torch.from_numpy(np.flatnonzero(going_on)).to(hidden.device)
             context.keep_rows(places)
             prompt_ends = prompt_ends[places]
-        search.advance(max(1, _WORTH_A_PASS // len(rows)))
+        search.advance()
         hidden = _feed_visits(context, search, prompt_ends, tree=tree)
     if (result == NONE).any():
         raise FloatingPointError("the model gives no label a probability: its logits are not numbers")
@@ -126,7 +134,7 @@ class _Frontier:
         """[rows, visits]: the nodes visited in this round, each the child of the one before; `NONE` fills up."""
 
     def note(self, edge_logs: NDArray[np.float32]) -> None:
-        """Take in the [rows, visits, edges] log-probabilities that hold at the visited nodes."""
+        """Take in the [rows, visits, edges] log-probabilities that hold at the visited nodes; anything at `NONE`."""
         for visit in range(self.visits.shape[1]):
             self._note_visit(self.visits[:, visit], edge_logs[:, visit])
 
@@ -159,16 +167,33 @@ class _Frontier:
         self._scores, self._open, self._columns = self._scores[kept], self._open[kept], self._columns[kept]
         self._best_scores, self.best_labels = self._best_scores[kept], self.best_labels[kept]
 
-    def advance(self, reach: int) -> None:
-        """Move each row to its most probable open node and, up to `reach` nodes, on where the way is the only one."""
-        visits = [self._open_scores().argmax(axis=1)]
-        while len(visits) < reach:
-            ahead = np.where(visits[-1] == NONE, NONE, self._tree.only_children[visits[-1]])
-            if (ahead == NONE).all():
+    def advance(self) -> None:
+        """Move each row to its most probable open node, and on along a way that is the only one.
+
+        It goes on as far as tokens are free, and further where no other label comes near: else that is run in vain.
+        All rows get as many places as the one that goes furthest, so most must have somewhere to go.
+        """
+        scores = self._open_scores()
+        visits = [scores.argmax(axis=1)]
+        ahead_of_all = self._lead(scores, visits[0]) >= _CLEAR_LEAD
+        while True:
+            following = np.where(visits[-1] == NONE, NONE, self._tree.only_children[visits[-1]])
+            tokens = (len(visits) + 1) * len(following)
+            if tokens > _FREE_TOKENS:
+                following = np.where(ahead_of_all, following, NONE)
+            going_on = np.count_nonzero(following != NONE)
+            if going_on == 0 or (tokens > _FREE_TOKENS and (2 * going_on < len(following) or tokens > _WORTH_A_PASS)):
                 break
-            visits.append(ahead)
+            visits.append(following)
         self.visits = np.stack(visits, axis=1)
         self._columns = np.concatenate([self._columns, self.visits.clip(min=0)], axis=1)
+
+    def _lead(self, open_scores: NDArray[np.float64], nodes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return by how much each row's node is above every other open node and the best finished label."""
+        rows = np.arange(len(nodes))
+        others = open_scores.copy()
+        others[rows, nodes] = -np.inf
+        return np.asarray(open_scores[rows, nodes] - np.maximum(others.max(axis=1), self._best_scores))
 
     def visible_nodes(self) -> NDArray[np.bool_]:
         """Return [rows, visits, columns]: which columns hold a node on the way to the visited one, it included."""

@@ -93,11 +93,10 @@ def run_study(
         ServerError: the database can't be used.
     """
     with database_errors(study_url), OptunaStudy(study_name, study_url, search=search, seed=seed) as study:
-        kept = [row for row in study.decided_rows() if row.was_trained]
-        if kept:
-            log.info("  the study goes on; of an earlier run it keeps %d fine-tunes:", len(kept))
-        for row in kept:
+        for row in (each for each in study.decided_rows() if each.was_trained):
             callbacks.on_trial_ended(row)
+        if kept := sum(row.was_trained for row in study.rows()):
+            log.info("  the study goes on: it keeps %d trials of earlier runs", kept)
         study.close_running("the process that ran it was killed; a later trial resumed it")
         study.note_begin({"trials": trial_budget(search), "minutes": search.minutes, "seconds": affordable_seconds})
         agenda = Agenda(
