@@ -46,8 +46,8 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "PREFECT_CLIENT_MAX_RETRIES": "7",  # and so is a Prefect server
     "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",  # what it says while its database is away
-    "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads of two torch processes slow each other five times and more,
-    "GOMP_SPINCOUNT": "1000",  # but a fine-tune alone takes a quarter longer without some spinning: 1,000 rounds serve both
+    "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads of two torch processes slow each other five times and more
+    "GOMP_SPINCOUNT": "1000",  # so many rounds hardly do, and without any a fine-tune takes a seventh longer
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
     "PREFECT_LOGGING_EXTRA_LOGGERS": "burnish",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",

@@ -10,7 +10,8 @@ from transformers import PreTrainedModel
 
 from tasks.inference.decoding import generate
 from tasks.inference.label_scoring import score_labels
-from tasks.inference.label_search import choose_labels
+from tasks.inference.label_search import _Frontier, choose_labels
+from tasks.inference.label_tree import build_label_tree
 from tasks.inference.row_context import NO_PREFIX
 
 _DRAW = random.Random(1)
@@ -82,9 +83,34 @@ def test_a_lone_row_goes_along_an_unbranched_way_in_one_pass(gemma3: PreTrainedM
     assert passes == [1, 5]
 
 
+@pytest.mark.parametrize(("lead", "places"), [(1.5, 5), (0.5, 1)])
+def test_many_rows_go_along_an_unbranched_way_where_it_leads_clearly(lead: float, places: int) -> None:
+    tree = build_label_tree([[5, 6, 7, 8, 9, 2], [11, 12, 13, 14, 15, 2]])
+    search = _Frontier(20, tree)
+    search.note(np.where(tree.edge_tokens == 5, -1.0, -1.0 - lead).astype(np.float32)[None, None].repeat(20, axis=0))
+
+    search.advance()
+
+    assert search.visits.shape == (20, places)
+    assert (tree.token_ids[search.visits[:, 0]] == 5).all()
+
+
+def test_rows_stay_together_where_few_have_an_unbranched_way() -> None:
+    tree = build_label_tree([[5, 6, 7, 8, 9, 2], [11, 12, 2], [11, 13, 2]])
+    search = _Frontier(20, tree)
+    logs = np.full((20, 1, len(tree.edge_tokens)), -9.0, dtype=np.float32)
+    logs[:9, 0, tree.edge_tokens == 5] = logs[9:, 0, tree.edge_tokens == 11] = -1.0
+
+    search.note(logs)
+    search.advance()
+
+    assert search.visits.shape == (20, 1)
+
+
 def test_output_layer_chunks_do_not_change_scores(gemma3: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = score_labels(gemma3, PROMPTS, **SETTINGS)
     monkeypatch.setattr("tasks.inference.forward._LOGITS_AT_ONCE", 7 * 97)
+    monkeypatch.setattr("tasks.inference.forward._VOCABULARY_BLOCK", 10)
 
     chunked = score_labels(gemma3, PROMPTS, **SETTINGS)
 
