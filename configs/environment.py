@@ -33,6 +33,12 @@ SERVER_SWITCHES = {
 HEARTBEAT_SECONDS = 30
 """How often our flow runs say that they live; one that falls silent is marked Crashed (automations.py)."""
 
+_SPINNING = {
+    "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads of two torch processes slow each other five times and more
+    "GOMP_SPINCOUNT": "1000",  # so many rounds hardly do, and without any a fine-tune takes a seventh longer; libgomp's
+}
+"""Where the user asks for neither; GOMP_SPINCOUNT would undo an OMP_WAIT_POLICY of theirs."""
+
 WORKER_DEFAULTS = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",  # its log is for whoever runs it
     "PREFECT_RUNNER_POLL_FREQUENCY": "2",  # a run that is cancelled stops soon
@@ -46,8 +52,6 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "PREFECT_CLIENT_MAX_RETRIES": "7",  # and so is a Prefect server
     "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",  # what it says while its database is away
-    "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads of two torch processes slow each other five times and more
-    "GOMP_SPINCOUNT": "1000",  # so many rounds hardly do, and without any a fine-tune takes a seventh longer
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
     "PREFECT_LOGGING_EXTRA_LOGGERS": "burnish",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
@@ -68,6 +72,8 @@ def set_private_switches(environment: MutableMapping[str, str] | None = None) ->
     environment = os.environ if environment is None else environment
     overridden = {key: environment[key] for key, value in SWITCHES.items() if environment.get(key, value) != value}
     environment.update(SWITCHES)
+    if _SPINNING.keys().isdisjoint(environment):
+        environment.update(_SPINNING)
     for key, value in _DEFAULTS.items():
         environment.setdefault(key, value)
     for hijacker in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):

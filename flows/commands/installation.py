@@ -37,11 +37,17 @@ def _take_recipe_given_alone(options: argparse.Namespace) -> None:
     """
     from configs.errors import RecipeError
 
-    if options.recipe is not None:
-        return
-    if not options.overrides or "=" in options.overrides[0]:
+    if options.recipe is None:
+        options.recipe = next((given for given in options.overrides if _is_recipe(given)), None)
+        options.overrides = list(options.overrides)
+        if options.recipe is not None:
+            options.overrides.remove(options.recipe)  # the first of that name: a second one is no override
+    if not options.recipe:
         raise RecipeError("say which recipe: --recipe FILE, a YAML file or the name of a shipped one")
-    options.recipe, *options.overrides = options.overrides
+
+
+def _is_recipe(given: str) -> bool:
+    return given.endswith((".yaml", ".yml")) or "=" not in given
 
 
 def existing(*, must_exist: bool = True, use_servers: bool = True) -> tuple[Path, Settings]:

@@ -41,8 +41,11 @@ def add_model_commands(commands: Any) -> None:
     runs.add_argument("name", metavar="RECIPE", nargs="?", help="a recipe's name or file (default: of every recipe)")
     runs.add_argument("--count", type=positive, default=20, metavar="N", help="runs to list (default 20)")
     compare = add_command(commands, "compare", _compare, "compare two finished runs on the test records they share")
-    run = "a recipe or its file (its newest run), a version as NAME/VERSION or NAME@ALIAS, or a run's id; RUN:OPTION"
-    compare.add_argument("first", metavar="RUN", help=f"{run} names another option than the candidate")
+    run = (
+        "a recipe or its file (its newest run), a version as NAME/VERSION or NAME@ALIAS, or a run's id; "
+        "RUN:OPTION names another option than the candidate"
+    )
+    compare.add_argument("first", metavar="RUN", help=run)
     compare.add_argument("second", metavar="OTHER", nargs="?", help="likewise (default: the finished run before)")
 
 
@@ -87,9 +90,10 @@ def _predict(options: argparse.Namespace) -> int:
         found = predict(settings, options.model, asked, columns=columns)
     else:
         found = _ask(settings, recipe, options.option, asked, columns)
-    answers = iter(found)
-    for text in texts:
-        answer = next(answers) if text.strip() else None
+    numbers = [number for number, text in enumerate(texts) if text.strip()]
+    answers = dict(zip(numbers, found, strict=True))
+    for number, text in enumerate(texts):
+        answer = answers.get(number)
         if options.json:
             print(json.dumps({"prompt": text, "answer": answer}, ensure_ascii=sys.stdout.isatty()))
         else:

@@ -8,6 +8,7 @@ from typing import Any
 
 Command = Callable[[argparse.Namespace], int]
 _LONGEST_REASON = 1000
+_TOO_MANY = 10**9
 
 
 def add_command(commands: Any, name: str, command: Command, text: str) -> argparse.ArgumentParser:
@@ -21,7 +22,8 @@ def add_command(commands: Any, name: str, command: Command, text: str) -> argpar
 def add_recipe(sub: argparse.ArgumentParser, *, until: str | None = None) -> None:
     """Let a sub-command take a recipe and overrides; `until` is the last stage that it runs, None: all."""
     sub.add_argument("--recipe", metavar="FILE", help="a YAML file, or a shipped one by name; may be given alone")
-    sub.add_argument("overrides", nargs="*", metavar="key=value", help="values that differ from the file")
+    help_text = "values that differ from the file, all in one place"
+    sub.add_argument("overrides", nargs="*", metavar="key=value", help=help_text)
     sub.set_defaults(until=until)
 
 
@@ -33,9 +35,9 @@ def reason(text: str) -> str:
 
 
 def positive(text: str) -> int:
-    """Return a whole number above 0."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text!r}")
+    """Return a whole number above 0, below a billion."""
+    if not text.isdecimal() or int(text) == 0 or int(text) >= _TOO_MANY:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0 and below a billion, got {text!r}")
     return int(text)
 
 

@@ -87,8 +87,8 @@ def in_chunks(model: PreTrainedModel, hidden: torch.Tensor) -> Iterator[tuple[sl
 def log_probabilities(model: PreTrainedModel, hidden: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Return the [positions, wanted] log-probabilities of the `wanted` tokens after [positions, width] states.
 
-    The products are read block by block: in fp32 those of a large vocabulary are far wider than a processor's cache, and
-    to sum them as probabilities is to read them several times.
+    The products are read block by block: in fp32 those of a large vocabulary are far wider than a processor's cache,
+    and to sum them as probabilities is to read them several times.
     """
     found = []
     for part in _parts(model, len(hidden)):

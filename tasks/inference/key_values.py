@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
+_MORE_ROOM = 32
+"""Tokens that a row gets besides what it needs when it needs more than was planned: each row pays for them."""
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped to mypy
@@ -46,7 +48,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
         self.keys, self.values = (room[:, :, : self._length] for room in self._room)
 
     def _enlarge(self) -> None:
-        self._capacity = 2 * self._length
+        self._capacity = self._length + _MORE_ROOM
         for number, room in enumerate(self._room):
             larger = room.new_empty((*room.shape[:2], self._capacity, room.shape[-1]))
             larger[:, :, : room.shape[-2]] = room

@@ -41,7 +41,8 @@ def choose_labels(
 
     The same as the largest of `score_labels`, but a best-first search: a label's score only falls with each token, so
     a branch is left alone once a finished label is above it. See `score_labels` for the arguments; here the budget
-    counts the longest label behind each prompt, and the tokens of a search that visits more come on top.
+    counts as many label tokens behind each prompt as two labels have at most. Few rows visit more, at a time when most
+    of the others are done.
 
     Raises:
         FloatingPointError: the model's logits are not numbers.
@@ -56,9 +57,10 @@ def choose_labels(
             scores = score_labels(
                 causal, prompts, label_ids=label_ids, pad_id=pad_id, token_budget=token_budget, on_batch=on_batch
             )
+            _check_numbers(scores)
             return np.asarray(scores.argmax(axis=1), dtype=np.int64)
-        longest = max(map(len, label_ids))
-        lengths = [len(tail) + longest for tail in tails]
+        room = min(tree.size, 2 * max(map(len, label_ids)))
+        lengths = [len(tail) + room for tail in tails]
         for batch in plan_batches(lengths, token_budget=token_budget):
             batch_tails = [tails[row] for row in batch]
             context, hidden, positions = run_prompts(
@@ -92,6 +94,7 @@ def _search(
         visited = search.visits != NONE
         logs = np.zeros((*visited.shape, len(tokens)), dtype=np.float32)
         logs[visited] = log_probabilities(causal, hidden[torch.from_numpy(visited).to(hidden.device)], wanted).cpu()
+        _check_numbers(logs)
         search.note(logs[:, :, which])
         going_on = search.going_on()
         result[rows] = search.best_labels
@@ -105,8 +108,13 @@ def _search(
         search.advance()
         hidden = _feed_visits(context, search, prompt_ends, tree=tree)
     if (result == NONE).any():
-        raise FloatingPointError("the model gives no label a probability: its logits are not numbers")
+        raise FloatingPointError("the model gives no label a probability")
     return result
+
+
+def _check_numbers(logs: NDArray[np.floating]) -> None:
+    if np.isnan(logs).any():
+        raise FloatingPointError("the model gives labels no probability: its logits are not numbers")
 
 
 def _feed_visits(context: RowContext, search: _Frontier, prompt_ends: torch.Tensor, *, tree: LabelTree) -> torch.Tensor:

@@ -100,7 +100,13 @@ def _side(tracker: Tracker, named: str, *, earlier: int) -> _Side:
 def _run_of_version(tracker: Tracker, reference: str) -> str:
     from tasks.registry.mlflow_versions import resolve_version
 
-    return resolve_version(tracker, reference).run_id
+    version = resolve_version(tracker, reference)
+    if next(finished_runs(tracker, version.run_id or "none"), None) is None:
+        raise BurnishError(
+            f"the run that registered {version.name}/{version.version} is not finished, was deleted, or was none of "
+            "Burnish's; `burnish runs` lists those that can be compared"
+        )
+    return version.run_id
 
 
 def _scored_runs(tracker: Tracker, named: str) -> Iterator[tuple[RunSummary, RowScores]]:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from configs.errors import BurnishError
 from configs.settings import Settings
-from tasks.reporting.show import finished_runs, recipes_with_runs, there_are_runs
+from tasks.reporting.show import finished_runs, no_finished_run
 from tasks.reporting.summary import RunSummary
 from tasks.tracking.recipe_run import tracker_at
+from tasks.tracking.shown_text import shortened
 
 if TYPE_CHECKING:
     from tasks.tracking.mlflow_runs import Tracker
 
+_LONGEST_OVERRIDES = 200
 _HEADS = ("finished (UTC)", "run", "version", "candidate", "verdict", "differs from its file by")
 
 
@@ -33,12 +35,7 @@ def run_lines(settings: Settings, recipe: str | None, *, count: int) -> list[str
     tracker = tracker_at(settings)
     shown = list(islice(finished_runs(tracker, recipe), count + 1))
     if not shown:
-        recipes = recipes_with_runs(tracker) if recipe else []
-        raise BurnishError(
-            f"no finished run is called {recipe!r}; {there_are_runs(recipe, recipes)}"
-            if recipe and recipes
-            else f"no finished run in {settings.home}; run `burnish finetune --recipe FILE` first"
-        )
+        raise BurnishError(no_finished_run(tracker, settings, recipe))
     aliases = {name: _aliases(tracker, name) for name in {each.recipe for each in shown}}
     rows = [_HEADS, *(_cells(each, aliases[each.recipe]) for each in shown[:count])]
     return [*_aligned(rows), *(["and older ones: --count shows more"] if len(shown) > count else [])]
@@ -54,7 +51,7 @@ def _cells(summary: RunSummary, aliases: Mapping[str, Sequence[str]]) -> tuple[s
         f"{summary.recipe}/{version}{held}",
         f"{candidate.metric} {candidate.value:.3f} ({candidate.low:.3f} – {candidate.high:.3f})" if candidate else "",
         str(summary.verdict.get("kind", "")).replace("_", " "),
-        ", ".join(summary.overrides),
+        shortened(", ".join(summary.overrides), _LONGEST_OVERRIDES),
     )
 
 

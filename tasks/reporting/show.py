@@ -27,14 +27,17 @@ def latest_summary(settings: Settings, recipe_name: str | None) -> RunSummary:
     tracker = tracker_at(settings)
     for summary in finished_runs(tracker, recipe_name):
         return _with_present_aliases(tracker, _with_its_own_report(tracker, summary))
+    raise BurnishError(no_finished_run(tracker, settings, recipe_name))
+
+
+def no_finished_run(tracker: Tracker, settings: Settings, recipe_name: str | None) -> str:
+    """Say that a recipe has no finished run (None: that no recipe has), which ones have, and what to do."""
     what = f"of recipe {recipe_name!r}" if recipe_name else "at all"
     recipes = recipes_with_runs(tracker) if recipe_name else []
     if recipe_name in recipes:
-        raise BurnishError(f"no run {what} has reached its end; `burnish finetune` on its file goes on with the newest")
+        return f"no run {what} has reached its end; `burnish finetune` on its file goes on with the newest"
     there_are = f", {there_are_runs(recipe_name, recipes)}" if recipe_name and recipes else ""
-    raise BurnishError(
-        f"no finished run {what} in {settings.home}{there_are}; run `burnish finetune --recipe FILE` first"
-    )
+    return f"no finished run {what} in {settings.home}{there_are}; run `burnish finetune --recipe FILE` first"
 
 
 def there_are_runs(named: str, recipes: Sequence[str]) -> str:

@@ -95,9 +95,9 @@ def run_study(
     with database_errors(study_url), OptunaStudy(study_name, study_url, search=search, seed=seed) as study:
         for row in (each for each in study.decided_rows() if each.was_trained):
             callbacks.on_trial_ended(row)
-        if kept := sum(row.was_trained for row in study.rows()):
-            log.info("  the study goes on: it keeps %d trials of earlier runs", kept)
         study.close_running("the process that ran it was killed; a later trial resumed it")
+        if kept := sum(row.number >= study.forgiven for row in study.rows()):
+            log.info("  trials that earlier runs of this study left: %d", kept)
         study.note_begin({"trials": trial_budget(search), "minutes": search.minutes, "seconds": affordable_seconds})
         agenda = Agenda(
             study, search, training,

@@ -6,15 +6,17 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tasks.tracking.shown_text import shortened
 from tasks.validation.rules import OnFailure
 
 if TYPE_CHECKING:
-    from configs.schema import Columns
+    from configs.schema import Data
 
 MOST_ROW_IDS = 50
 """Row ids that an outcome carries; all rows are in the quarantine file."""
 ROW_IDS_OF_A_STOP, ROW_IDS_OF_A_NOTE = 10, 3
 """Row ids in a message: of what must be mended, and of what is only told."""
+_LONGEST_NAMES = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,13 +86,15 @@ def failed_first_stops(outcomes: Sequence[RuleOutcome]) -> tuple[RuleOutcome, ..
     return tuple(sorted((outcome for outcome in outcomes if outcome.failed), key=lambda o: order[o.on_failure]))
 
 
-def source_columns(columns: Columns) -> dict[str, str]:
+def source_columns(data: Data) -> dict[str, str]:
     """Return what the user's data calls the columns that a suite judges, where it has its own word."""
+    columns = data.columns
     said, answered = columns.prompt, columns.completion
     if columns.messages is not None:
         said = answered = columns.messages
-    metadata = {"metadata": ", ".join(columns.metadata)} if columns.metadata else {}
-    return {"prompt": said, "last_turn": said, "input": said, "completion": answered, **metadata}
+    others = {"metadata": ", ".join(columns.metadata), "group": data.group_by, "split": data.split.column}
+    own = {judged: name for judged, name in others.items() if name}
+    return {"prompt": said, "last_turn": said, "input": said, "completion": answered, **own}
 
 
 def describe(outcome: RuleOutcome, *, most_row_ids: int, sources: Mapping[str, str]) -> str:
@@ -113,7 +117,7 @@ def describe(outcome: RuleOutcome, *, most_row_ids: int, sources: Mapping[str, s
 
 def _column(judged: str, sources: Mapping[str, str]) -> str:
     own = list(dict.fromkeys(sources[name] for name in judged.split("+") if sources.get(name, name) != name))
-    return f"{judged} (in your data: {', '.join(own)})" if own else judged
+    return f"{judged} (in your data: {shortened(', '.join(own), _LONGEST_NAMES)})" if own else judged
 
 
 def stop_message(result: ValidationResult, recipe: str, *, sources: Mapping[str, str]) -> str:

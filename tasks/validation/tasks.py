@@ -72,7 +72,7 @@ def check_snapshot(run: RecipeRun, snapshot: str, base: str) -> dict[str, Any]:
     _show(run, result)
     if not result.passed:
         tell_findings(run, result.to_dict())
-        raise ValidationStopped(stop_message(result, recipe.name, sources=source_columns(recipe.data.columns)))
+        raise ValidationStopped(stop_message(result, recipe.name, sources=source_columns(recipe.data)))
     share(run.settings, "snapshots", result.usable_snapshot)
     usable = read_snapshot(run.settings.snapshots, result.usable_snapshot)
     found = {"snapshot": result.usable_snapshot, "counts": usable.counts, "labels": usable.labels}
@@ -89,7 +89,7 @@ def tell_findings(run: RecipeRun, found: Mapping[str, Any]) -> None:
     chosen = run.recipe.validation
     suite = load_suite(chosen.suite, chosen.overrides, SUITES_FOLDER)
     failures = failed_first_stops([RuleOutcome(**outcome) for outcome in found["outcomes"]])
-    sources = source_columns(run.recipe.data.columns)
+    sources = source_columns(run.recipe.data)
     for outcome in failures:
         why = suite.rules[outcome.rule].why
         found_there = describe(outcome, most_row_ids=ROW_IDS_OF_A_NOTE, sources=sources)

@@ -80,6 +80,9 @@ def test_a_version_means_the_run_that_trained_it(tracker: Tracker, settings: Set
         comparison_lines(settings, "tickets/2", "tickets")
     with pytest.raises(BurnishError, match="name a second one"):
         comparison_lines(settings, "tickets/1", None)
+    tracker.client.create_model_version("tickets", "somewhere")  # by hand, in MLflow
+    with pytest.raises(BurnishError, match=r"the run that registered tickets/2 is not finished.*`burnish runs` lists"):
+        comparison_lines(settings, "tickets/2", "tickets")
 
 
 def test_a_run_of_before_scores_were_kept_is_not_called_unknown(tracker: Tracker, settings: Settings) -> None:

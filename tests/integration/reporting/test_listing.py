@@ -55,9 +55,22 @@ def test_one_recipes_runs_alone_and_no_more_than_asked_for(tracker: Tracker, set
 
 
 def test_what_has_no_runs_is_told(tracker: Tracker, settings: Settings) -> None:
-    with pytest.raises(BurnishError, match=r"no finished run in .*; run `burnish finetune"):
+    with pytest.raises(BurnishError, match=r"no finished run of recipe 'tickets' in .*; run `burnish finetune"):
         run_lines(settings, "tickets", count=1)
 
     finish_run(tracker, "tickets", "1")
-    with pytest.raises(BurnishError, match=r"no finished run is called 'tikets'.*did you mean tickets\?"):
+    with pytest.raises(BurnishError, match=r"no finished run of recipe 'tikets'.*did you mean tickets\?"):
         run_lines(settings, "tikets", count=1)
+
+
+def test_a_recipe_that_was_only_begun_is_not_called_unknown(tracker: Tracker, settings: Settings) -> None:
+    tracker.open_parent(tracker.experiment("tickets"), recipe_digest="a", params={})
+
+    with pytest.raises(BurnishError, match="no run of recipe 'tickets' has reached its end; `burnish finetune`"):
+        run_lines(settings, "tickets", count=1)
+
+
+def test_an_override_can_not_break_its_line(tracker: Tracker, settings: Settings) -> None:
+    finish_run(tracker, "tickets", "1", ("description=two\nlines",))
+
+    assert run_lines(settings, None, count=1)[1].endswith("description=two lines")

@@ -79,6 +79,25 @@ def test_the_private_switches_go_over_the_users_shell() -> None:
     assert environment["PREFECT_LOGGING_LEVEL"] == "DEBUG"
 
 
+@pytest.mark.parametrize(
+    ("asked", "set_to"),
+    [
+        ({}, {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
+        ({"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7"}),
+    ],
+)
+def test_how_threads_wait_is_set_only_where_the_user_does_not_ask(
+    asked: dict[str, str], set_to: dict[str, str]
+) -> None:
+    environment = dict(asked)
+
+    set_private_switches(environment)
+
+    found = {key: environment[key] for key in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if key in environment}
+    assert found == set_to
+
+
 def test_every_package_is_pinned() -> None:
     pins = [line for line in (PROJECT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
 

@@ -3,7 +3,7 @@ import stat
 
 import pytest
 
-from configs.schema import Columns
+from configs.schema import Data
 from tasks.data.records import Record, Turn
 from tasks.validation.quarantine import write_quarantine
 from tasks.validation.result import RuleOutcome, ValidationResult, describe, source_columns, stop_message
@@ -99,16 +99,21 @@ def test_quarantined_text_stays_on_its_line_and_steers_no_terminal(tmp_path, tex
 
 
 @pytest.mark.parametrize(
-    ("columns", "judged", "shown"),
+    ("data", "judged", "shown"),
     [
-        (Columns(), "prompt", "column prompt:"),
-        (Columns(), "last_turn", "column last_turn (in your data: prompt):"),
-        (Columns(prompt="question"), "prompt+completion", "column prompt+completion (in your data: question):"),
-        (Columns(prompt="question", completion="team"), "completion", "column completion (in your data: team):"),
-        (Columns(messages="turns"), "prompt+completion", "column prompt+completion (in your data: turns):"),
-        (Columns(metadata=("region", "shop")), "metadata", "column metadata (in your data: region, shop):"),
-        (Columns(prompt="question"), "tokens", "column tokens:"),
+        ({}, "prompt", "column prompt:"),
+        ({}, "last_turn", "column last_turn (in your data: prompt):"),
+        ({"columns": {"prompt": "question"}}, "prompt+completion", "prompt+completion (in your data: question):"),
+        ({"columns": {"completion": "team"}}, "completion", "column completion (in your data: team):"),
+        ({"columns": {"messages": "turns"}}, "prompt+completion", "prompt+completion (in your data: turns):"),
+        ({"columns": {"metadata": ["region", "shop"]}}, "metadata", "metadata (in your data: region, shop):"),
+        ({"group_by": "customer"}, "group", "column group (in your data: customer):"),
+        ({"split": {"column": "part"}}, "split+prompt", "column split+prompt (in your data: part):"),
+        ({"columns": {"prompt": "question"}}, "tokens", "column tokens:"),
+        ({"columns": {"prompt": "\x1b[31mred\n"}}, "prompt", r"column prompt (in your data: \x1b[31mred):"),
     ],
 )
-def test_a_column_is_told_by_the_name_that_the_users_data_has_for_it(columns, judged, shown):
-    assert shown in describe(_outcome(column=judged), most_row_ids=1, sources=source_columns(columns))
+def test_a_column_is_told_by_the_name_that_the_users_data_has_for_it(data, judged, shown):
+    sources = source_columns(Data(source={"kind": "file", "path": "rows.jsonl"}, **data))
+
+    assert shown in describe(_outcome(column=judged), most_row_ids=1, sources=sources)
