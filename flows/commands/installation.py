@@ -80,6 +80,11 @@ def existing_of(named: str) -> tuple[str, Settings]:
     return recipe.name, settings
 
 
+def existing_of_any(named: str | None) -> tuple[str | None, Settings]:
+    """`existing_of` where something is named; else the installation at hand."""
+    return existing_of(named) if named else (None, existing()[1])
+
+
 def settings_of(root: Path, *, use_servers: bool = True) -> Settings:
     """Settings of a project, pointing at the servers that `burnish up` started for it, if any run."""
     from configs.settings import settings_from

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.settings import Settings
-from flows.commands.installation import existing, existing_of
+from flows.commands.installation import existing, existing_of, existing_of_any
 from flows.commands.parsing import add_command, positive
 from tasks.tracking.shown_text import printable
 
@@ -83,7 +83,7 @@ def _predict(options: argparse.Namespace) -> int:
     columns = {name: value for name, _, value in (given.partition("=") for given in options.column)}
     if "" in columns or not all("=" in given for given in options.column):
         raise RecipeError("--column takes NAME=VALUE, such as --column clinic=north")
-    recipe, settings = existing_of(options.recipe) if options.recipe else (None, existing()[1])
+    recipe, settings = existing_of_any(options.recipe)
     texts = _texts(options.text)
     asked = [text for text in texts if text.strip()]
     if options.model:
@@ -159,7 +159,7 @@ def _show(options: argparse.Namespace) -> int:
     from tasks.reporting.show import latest_summary
     from tasks.reporting.terminal_summary import print_summary
 
-    name, settings = existing_of(options.name) if options.name else (None, existing()[1])
+    name, settings = existing_of_any(options.name)
     summary = latest_summary(settings, name)
     if options.json:
         print(json.dumps(summary.as_json(), indent=1, ensure_ascii=False))
@@ -171,7 +171,7 @@ def _show(options: argparse.Namespace) -> int:
 def _runs(options: argparse.Namespace) -> int:
     from tasks.reporting.listing import run_lines
 
-    name, settings = existing_of(options.name) if options.name else (None, existing()[1])
+    name, settings = existing_of_any(options.name)
     for line in run_lines(settings, name, count=options.count):
         print(printable(line))
     return 0

@@ -18,7 +18,7 @@ def shouting_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         return [text.upper() for text in texts]
 
     monkeypatch.setattr("tasks.registry.predicting.predict", predict)
-    monkeypatch.setattr("flows.commands.models.existing", lambda: (tmp_path, None))
+    monkeypatch.setattr("flows.commands.installation.existing", lambda: (tmp_path, None))
 
 
 def ask(monkeypatch: pytest.MonkeyPatch, stdin: bytes, *arguments: str) -> int:
