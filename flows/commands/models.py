@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from configs.settings import Settings
@@ -35,7 +36,7 @@ def add_model_commands(commands: Any) -> None:
     predict.add_argument("--json", action="store_true", help="each answer in a line, with its text")
     predict.add_argument("text", metavar="TEXT", nargs="+", help="what to answer, each in quotes; -: lines from stdin")
     show = add_command(commands, "show", _show, "show the latest run of a recipe (default: of any)")
-    show.add_argument("name", metavar="RECIPE", nargs="?", help="a recipe's name or file, or a run's id in MLflow")
+    show.add_argument("name", metavar="RECIPE", nargs="?", help="a recipe's name or file, NAME/VERSION, or a run's id")
     show.add_argument("--json", action="store_true", help="for programs")
     runs = add_command(commands, "runs", _runs, "list the finished runs, newest first")
     runs.add_argument("name", metavar="RECIPE", nargs="?", help="a recipe's name or file (default: of every recipe)")
@@ -85,6 +86,8 @@ def _predict(options: argparse.Namespace) -> int:
         raise RecipeError("--column takes NAME=VALUE, such as --column clinic=north")
     recipe, settings = existing_of_any(options.recipe)
     texts = _texts(options.text)
+    if len(texts) == 1 and _is_file(texts[0]):
+        print(f"{texts[0]} is taken as a text; for the lines of the file: - < {texts[0]}", file=sys.stderr)
     asked = [text for text in texts if text.strip()]
     if options.model:
         found = predict(settings, options.model, asked, columns=columns)
@@ -119,6 +122,13 @@ def _texts(given: Sequence[str]) -> Sequence[str]:
     if not any(line.strip() for line in lines):
         raise DataError("standard input is empty; give it a text in each line")
     return lines
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name, or with characters that none has
+        return False
 
 
 def _lines_from_stdin() -> list[str]:

@@ -18,13 +18,19 @@ if TYPE_CHECKING:
     from tasks.tracking.mlflow_runs import Tracker
 
 
-def latest_summary(settings: Settings, recipe_name: str | None) -> RunSummary:
-    """Return the summary of the newest run that reached its end, of one recipe or of any.
+def latest_summary(settings: Settings, named: str | None) -> RunSummary:
+    """Return the summary of the newest run that reached its end.
+
+    Args:
+        settings: where MLflow is.
+        named: a recipe, a version, or a run's id; None: of any recipe.
 
     Raises:
         BurnishError: there is none.
+        RegistryError: there is no such version.
     """
     tracker = tracker_at(settings)
+    recipe_name = run_of_version(tracker, named) if named and is_version(named) else named
     for summary in finished_runs(tracker, recipe_name):
         return _with_present_aliases(tracker, _with_its_own_report(tracker, summary))
     raise BurnishError(no_finished_run(tracker, settings, recipe_name))
@@ -44,6 +50,29 @@ def there_are_runs(named: str, recipes: Sequence[str]) -> str:
     """Which recipes have runs, and which of them was probably meant."""
     close = closest(named, recipes)
     return f"there are runs of {', '.join(recipes)}" + (f" (did you mean {close}?)" if close else "")
+
+
+def is_version(named: str) -> bool:
+    """Whether this names a registered version, as `tickets/2` and `tickets@champion` do."""
+    return "/" in named or "@" in named
+
+
+def run_of_version(tracker: Tracker, reference: str) -> str:
+    """Return the id of the run that registered a version.
+
+    Raises:
+        BurnishError: that run has no end, or there is none.
+        RegistryError: there is no such version.
+    """
+    from tasks.registry.mlflow_versions import resolve_version
+
+    version = resolve_version(tracker, reference)
+    if next(finished_runs(tracker, version.run_id or "none"), None) is None:
+        raise BurnishError(
+            f"the run that registered {version.name}/{version.version} is not finished, was deleted, or was none of "
+            "Burnish's; `burnish runs` lists those that are"
+        )
+    return version.run_id
 
 
 def finished_runs(tracker: Tracker, named: str | None) -> Iterator[RunSummary]:

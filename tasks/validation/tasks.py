@@ -97,6 +97,8 @@ def tell_findings(run: RecipeRun, found: Mapping[str, Any]) -> None:
     dropped, quarantine = len(found["dropped_ids"]), found["quarantine"]
     where = f"; they are in {quarantine}" if dropped and quarantine else ""
     log.info("  %d rules evaluated, %d rows dropped%s", found["evaluated"], dropped, where)
+    if counts := found.get("counts"):
+        log.info("  %s", ", ".join(f"{count:,} {split} records" for split, count in counts.items()))
     if any(outcome.row_ids for outcome in failures):
         log.info("  `burnish preview --recipe … --record ID` shows a row by its id")
 

@@ -15,7 +15,11 @@ RIGHT, HALF = [1.0] * 40, [float(number % 2) for number in range(40)]
 
 
 def finish_run(
-    tracker: Tracker, recipe: str, scores: dict[str, list[float]] | None, overrides: tuple[str, ...] = ()
+    tracker: Tracker,
+    recipe: str,
+    scores: dict[str, list[float]] | None,
+    overrides: tuple[str, ...] = (),
+    version: str | None = None,
 ) -> str:
     experiment = tracker.experiment(recipe)
     run_id = tracker.open_parent(experiment, recipe_digest="a", params={})
@@ -26,7 +30,7 @@ def finish_run(
         (),
         verdict={},
         decision={},
-        model={},
+        model={"name": recipe, "version": version} if version else {},
         cost={},
         peak_rss_mb=1.0,
         run_id=run_id,
@@ -56,6 +60,16 @@ def test_the_newest_run_is_compared_with_the_one_before(tracker: Tracker, settin
     assert difference.endswith("the first is better")
 
 
+def test_a_run_that_only_repeats_the_newest_is_not_the_run_before(tracker: Tracker, settings: Settings) -> None:
+    finish_run(tracker, "tickets", {"candidate": HALF}, version="1")
+    repeated = finish_run(tracker, "tickets", {"candidate": RIGHT, "classical": HALF}, version="2")
+    finish_run(tracker, "tickets", {"candidate": RIGHT, "classical": HALF}, version="2")
+
+    assert comparison_lines(settings, "tickets", None)[3].endswith("the first is better")
+    assert comparison_lines(settings, "tickets", repeated)[3].endswith("both are the same model, tickets/2")
+    assert f"run {repeated}" in comparison_lines(settings, "tickets:classical", None)[1]
+
+
 def test_runs_are_named_by_recipe_or_id_with_an_option(tracker: Tracker, settings: Settings) -> None:
     run_id = finish_run(tracker, "tickets", {"candidate": HALF, "few-shot: short": RIGHT})
     finish_run(tracker, "another", {"candidate": HALF})
@@ -78,7 +92,7 @@ def test_a_version_means_the_run_that_trained_it(tracker: Tracker, settings: Set
         assert lines[3].endswith("the second is better")
     with pytest.raises(BurnishError, match="has no version '2'; it has version 1"):
         comparison_lines(settings, "tickets/2", "tickets")
-    with pytest.raises(BurnishError, match="name a second one"):
+    with pytest.raises(BurnishError, match="'tickets/1' names no earlier run"):
         comparison_lines(settings, "tickets/1", None)
     tracker.client.create_model_version("tickets", "somewhere")  # by hand, in MLflow
     with pytest.raises(BurnishError, match=r"the run that registered tickets/2 is not finished.*`burnish runs` lists"):
@@ -95,7 +109,7 @@ def test_a_run_of_before_scores_were_kept_is_not_called_unknown(tracker: Tracker
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ("tickets", None, "only one run of 'tickets' can be compared.*; it has candidate"),
+        ("tickets", None, "'tickets' names no earlier run with another model that could be.*; it has candidate"),
         ("nobody", "tickets", "no finished run is called 'nobody'; there are runs of "),
         ("tikets", "tickets", r"did you mean tickets\?"),
         ("tickets", "tickets", "both are the candidate of tickets"),

@@ -31,3 +31,12 @@ def test_only_the_newest_run_is_said_to_have_the_recipes_report(
     for name in (newest, "tickets", None):
         shown = latest_summary(settings, name)
         assert (shown.run_id, shown.report) == (newest, str(mlflow_home / "reports" / "tickets.html"))
+
+
+def test_a_version_shows_the_run_that_registered_it(tracker: Tracker, settings: Settings, mlflow_home: Path) -> None:
+    earlier = finish_run(tracker, mlflow_home)
+    finish_run(tracker, mlflow_home)
+    tracker.client.create_registered_model("tickets")
+    tracker.client.create_model_version("tickets", "somewhere", earlier)
+
+    assert latest_summary(settings, "tickets/1").run_id == earlier

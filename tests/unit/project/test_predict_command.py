@@ -60,6 +60,26 @@ def test_an_empty_text_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "text 2 of 2 is empty" in capsys.readouterr().err
 
 
+def test_a_files_name_is_a_text_and_said_to_be_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "q.txt").write_text("first")
+    monkeypatch.chdir(tmp_path)
+
+    assert ask(monkeypatch, b"", "q.txt") == 0
+
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("Q.TXT\n", "q.txt is taken as a text; for the lines of the file: - < q.txt\n")
+
+
+def test_a_text_may_be_longer_than_any_files_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(monkeypatch, b"", "ä" * 5000) == 0
+
+    assert capsys.readouterr().out == "Ä" * 5000 + "\n"
+
+
 def test_stdin_takes_no_texts_beside_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert ask(monkeypatch, b"first\n", "-", "second") == 2
 
