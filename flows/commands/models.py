@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -87,7 +88,8 @@ def _predict(options: argparse.Namespace) -> int:
     recipe, settings = existing_of_any(options.recipe)
     texts = _texts(options.text)
     if len(texts) == 1 and _is_file(texts[0]):
-        print(f"{texts[0]} is taken as a text; for the lines of the file: - < {texts[0]}", file=sys.stderr)
+        named = printable(shlex.quote(texts[0]))
+        print(f"{named} is taken as a text; for the lines of the file: - < {named}", file=sys.stderr)
     asked = [text for text in texts if text.strip()]
     if options.model:
         found = predict(settings, options.model, asked, columns=columns)

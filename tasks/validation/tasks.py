@@ -11,6 +11,7 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 
 from configs.errors import ValidationStopped
+from tasks.data.records import SPLITS
 from tasks.storage.shared_directories import share
 from tasks.tracking.identity import stage_identity
 from tasks.tracking.prefect_artifacts import artifact_key
@@ -98,7 +99,7 @@ def tell_findings(run: RecipeRun, found: Mapping[str, Any]) -> None:
     where = f"; they are in {quarantine}" if dropped and quarantine else ""
     log.info("  %d rules evaluated, %d rows dropped%s", found["evaluated"], dropped, where)
     if counts := found.get("counts"):
-        log.info("  %s", ", ".join(f"{count:,} {split} records" for split, count in counts.items()))
+        log.info("  records: %s", ", ".join(f"{counts[split]:,} {split}" for split in SPLITS))
     if any(outcome.row_ids for outcome in failures):
         log.info("  `burnish preview --recipe … --record ID` shows a row by its id")
 

@@ -72,6 +72,7 @@ def test_nothing_changed_redoes_nothing(finished: Installation) -> None:
 
     assert again.returncode == 0, again.stderr
     assert "rules evaluated, 0 rows dropped" in again.stderr  # what validation found then is told again
+    assert re.search(r"records: \d+ train, \d+ validation, 36 test", again.stderr)
     after = finished.summary()
     assert all(stage["reused"] for stage in after["stages"])
     assert after["options"] == before["options"]

@@ -1,69 +1,36 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from configs.errors import BurnishError
 from configs.settings import Settings
 from tasks.reporting.comparing import comparison_lines
-from tasks.reporting.row_scores import SCORES_FILE, RowScores, row_scores_as_text
-from tasks.reporting.summary import SUMMARY_FILE, RunSummary
 from tasks.tracking.mlflow_runs import Tracker
+from tests.integration.reporting.recorded_runs import finish_run
 
+AT = "2026-11-27T19:46:17+00:00"
 RIGHT, HALF = [1.0] * 40, [float(number % 2) for number in range(40)]
 
 
-def finish_run(
-    tracker: Tracker,
-    recipe: str,
-    scores: dict[str, list[float]] | None,
-    overrides: tuple[str, ...] = (),
-    version: str | None = None,
-) -> str:
-    experiment = tracker.experiment(recipe)
-    run_id = tracker.open_parent(experiment, recipe_digest="a", params={})
-    summary = RunSummary(
-        recipe,
-        "d",
-        (),
-        (),
-        verdict={},
-        decision={},
-        model={"name": recipe, "version": version} if version else {},
-        cost={},
-        peak_rss_mb=1.0,
-        run_id=run_id,
-        finished_at="now",
-        overrides=overrides,
-    )
-    tracker.log_text(run_id, json.dumps(summary.as_json()), SUMMARY_FILE)
-    if scores is not None:
-        kept = RowScores("exact_match", "exact_match", 0.95, {f"r{number}": number for number in range(40)}, scores)
-        tracker.log_text(run_id, row_scores_as_text(kept), SCORES_FILE)
-    tracker.finish(run_id, "FINISHED")
-    return run_id
-
-
 def test_the_newest_run_is_compared_with_the_one_before(tracker: Tracker, settings: Settings) -> None:
-    earlier = finish_run(tracker, "tickets", {"candidate": HALF})
-    finish_run(tracker, "another", {"candidate": HALF})
-    finish_run(tracker, "tickets", None)  # of an older version
-    newest = finish_run(tracker, "tickets", {"candidate": RIGHT}, ("training.epochs=2",))
+    earlier = finish_run(tracker, "tickets", scores={"candidate": HALF})
+    finish_run(tracker, "another", scores={"candidate": HALF})
+    finish_run(tracker, "tickets")  # of an older version
+    newest = finish_run(tracker, "tickets", scores={"candidate": RIGHT}, overrides=("training.epochs=2",))
 
     first, second, records, difference, _ = comparison_lines(settings, "tickets", None)
 
-    assert first == f"1.000  candidate of tickets, run {newest} of now, with training.epochs=2"
-    assert second == f"0.500  candidate of tickets, run {earlier} of now"
+    assert first == f"1.000  candidate of tickets, run {newest} of {AT}, with training.epochs=2"
+    assert second == f"0.500  candidate of tickets, run {earlier} of {AT}"
     assert records.startswith("exact_match on the 40 test records that both")
     assert difference.startswith("difference +50.0 points (95% interval +3")
     assert difference.endswith("the first is better")
 
 
 def test_a_run_that_only_repeats_the_newest_is_not_the_run_before(tracker: Tracker, settings: Settings) -> None:
-    finish_run(tracker, "tickets", {"candidate": HALF}, version="1")
-    repeated = finish_run(tracker, "tickets", {"candidate": RIGHT, "classical": HALF}, version="2")
-    finish_run(tracker, "tickets", {"candidate": RIGHT, "classical": HALF}, version="2")
+    finish_run(tracker, "tickets", scores={"candidate": HALF}, version="1")
+    repeated = finish_run(tracker, "tickets", scores={"candidate": RIGHT, "classical": HALF}, version="2")
+    finish_run(tracker, "tickets", scores={"candidate": RIGHT, "classical": HALF}, version="2")
 
     assert comparison_lines(settings, "tickets", None)[3].endswith("the first is better")
     assert comparison_lines(settings, "tickets", repeated)[3].endswith("both are the same model, tickets/2")
@@ -71,8 +38,8 @@ def test_a_run_that_only_repeats_the_newest_is_not_the_run_before(tracker: Track
 
 
 def test_runs_are_named_by_recipe_or_id_with_an_option(tracker: Tracker, settings: Settings) -> None:
-    run_id = finish_run(tracker, "tickets", {"candidate": HALF, "few-shot: short": RIGHT})
-    finish_run(tracker, "another", {"candidate": HALF})
+    run_id = finish_run(tracker, "tickets", scores={"candidate": HALF, "few-shot: short": RIGHT})
+    finish_run(tracker, "another", scores={"candidate": HALF})
 
     same = comparison_lines(settings, "another", run_id)[3]
     assert "the same scores, record by record; the interval is of differences that 40 groups could miss" in same
@@ -80,8 +47,8 @@ def test_runs_are_named_by_recipe_or_id_with_an_option(tracker: Tracker, setting
 
 
 def test_a_version_means_the_run_that_trained_it(tracker: Tracker, settings: Settings) -> None:
-    run_id = finish_run(tracker, "tickets", {"candidate": HALF})
-    finish_run(tracker, "tickets", {"candidate": RIGHT})
+    run_id = finish_run(tracker, "tickets", scores={"candidate": HALF})
+    finish_run(tracker, "tickets", scores={"candidate": RIGHT})
     tracker.client.create_registered_model("tickets")
     tracker.client.create_model_version("tickets", "somewhere", run_id)
     tracker.client.set_registered_model_alias("tickets", "champion", "1")
@@ -100,7 +67,7 @@ def test_a_version_means_the_run_that_trained_it(tracker: Tracker, settings: Set
 
 
 def test_a_run_of_before_scores_were_kept_is_not_called_unknown(tracker: Tracker, settings: Settings) -> None:
-    run_id = finish_run(tracker, "old", None)
+    run_id = finish_run(tracker, "old")
 
     with pytest.raises(BurnishError, match=f"no run of '{run_id}'.*whose scores were kept"):
         comparison_lines(settings, run_id, "old")
@@ -120,9 +87,9 @@ def test_a_run_of_before_scores_were_kept_is_not_called_unknown(tracker: Tracker
 def test_what_is_not_there_is_told(
     tracker: Tracker, settings: Settings, first: str, second: str | None, message: str
 ) -> None:
-    finish_run(tracker, "tickets", {"candidate": HALF})
-    finish_run(tracker, "another", {"candidate": [0.25] * 40})
-    finish_run(tracker, "old", None)
+    finish_run(tracker, "tickets", scores={"candidate": HALF})
+    finish_run(tracker, "another", scores={"candidate": [0.25] * 40})
+    finish_run(tracker, "old")
 
     with pytest.raises(BurnishError, match=message):
         comparison_lines(settings, first, second)

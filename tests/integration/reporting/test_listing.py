@@ -1,32 +1,25 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from configs.errors import BurnishError
 from configs.settings import Settings
 from tasks.reporting.listing import run_lines
-from tasks.reporting.summary import SUMMARY_FILE, OptionRow, RunSummary
+from tasks.reporting.summary import OptionRow
 from tasks.tracking.mlflow_runs import Tracker
+from tests.integration.reporting.recorded_runs import finish_run
 
 
-def finish_run(tracker: Tracker, recipe: str, version: str, overrides: tuple[str, ...] = ()) -> str:
-    run_id = tracker.open_parent(tracker.experiment(recipe), recipe_digest="a", params={})
-    summary = RunSummary(
-        recipe, "d", (), (OptionRow("candidate", "candidate", "exact_match", 0.5, 0.4, 0.6, 90),),
-        verdict={"kind": "does_not_pay"}, decision={}, model={"name": recipe, "version": version}, cost={},
-        peak_rss_mb=1.0, run_id=run_id, finished_at="2026-11-27T19:46:17+00:00", overrides=overrides,
-    )  # fmt: skip
-    tracker.log_text(run_id, json.dumps(summary.as_json()), SUMMARY_FILE)
-    tracker.finish(run_id, "FINISHED")
-    return run_id
+def finish_trained(tracker: Tracker, recipe: str, version: str, overrides: tuple[str, ...] = ()) -> str:
+    options = (OptionRow("candidate", "candidate", "exact_match", 0.5, 0.4, 0.6, 90),)
+    verdict = {"kind": "does_not_pay"}
+    return finish_run(tracker, recipe, version=version, options=options, verdict=verdict, overrides=overrides)
 
 
 def test_each_finished_run_is_a_line_newest_first(tracker: Tracker, settings: Settings) -> None:
-    first = finish_run(tracker, "tickets", "1")
-    second = finish_run(tracker, "tickets", "2", ("training.epochs=2",))
-    other = finish_run(tracker, "mails", "1")
+    first = finish_trained(tracker, "tickets", "1")
+    second = finish_trained(tracker, "tickets", "2", ("training.epochs=2",))
+    other = finish_trained(tracker, "mails", "1")
     tracker.client.create_registered_model("tickets")
     for run_id in (first, second):
         tracker.client.create_model_version("tickets", "somewhere", run_id)
@@ -44,9 +37,9 @@ def test_each_finished_run_is_a_line_newest_first(tracker: Tracker, settings: Se
 
 
 def test_one_recipes_runs_alone_and_no_more_than_asked_for(tracker: Tracker, settings: Settings) -> None:
-    finish_run(tracker, "mails", "1")
-    finish_run(tracker, "tickets", "1")
-    newest = finish_run(tracker, "tickets", "2")
+    finish_trained(tracker, "mails", "1")
+    finish_trained(tracker, "tickets", "1")
+    newest = finish_trained(tracker, "tickets", "2")
 
     assert len(run_lines(settings, "tickets", count=2)) == 3
     _, shown, more = run_lines(settings, "tickets", count=1)
@@ -58,7 +51,7 @@ def test_what_has_no_runs_is_told(tracker: Tracker, settings: Settings) -> None:
     with pytest.raises(BurnishError, match=r"no finished run of recipe 'tickets' in .*; run `burnish finetune"):
         run_lines(settings, "tickets", count=1)
 
-    finish_run(tracker, "tickets", "1")
+    finish_trained(tracker, "tickets", "1")
     with pytest.raises(BurnishError, match=r"no finished run of recipe 'tikets'.*did you mean tickets\?"):
         run_lines(settings, "tikets", count=1)
 
@@ -71,6 +64,6 @@ def test_a_recipe_that_was_only_begun_is_not_called_unknown(tracker: Tracker, se
 
 
 def test_an_override_can_not_break_its_line(tracker: Tracker, settings: Settings) -> None:
-    finish_run(tracker, "tickets", "1", ("description=two\nlines",))
+    finish_trained(tracker, "tickets", "1", ("description=two\nlines",))
 
     assert run_lines(settings, None, count=1)[1].endswith("description=two lines")
