@@ -25,6 +25,25 @@ def plan_batches(lengths: Sequence[int], *, token_budget: int, equal_lengths: bo
     return batches
 
 
+def plan_parts(lengths: Sequence[int], *, padding: int, tokens: int) -> list[slice]:
+    """Split the rows of a batch into runs, each padded for itself.
+
+    Args:
+        lengths: tokens of each row, in an order that keeps similar lengths together.
+        padding: most tokens of padding in a part.
+        tokens: most tokens in a part, padding included; a longer row is a part of its own.
+    """
+    parts: list[slice] = []
+    start = 0
+    for end in range(1, len(lengths) + 1):
+        part = lengths[start : end + 1]
+        size = max(part) * len(part)
+        if end == len(lengths) or size > tokens or size - sum(part) > padding:
+            parts.append(slice(start, end))
+            start = end
+    return parts
+
+
 def common_prefix_length(sequences: Sequence[Sequence[int]]) -> int:
     """Number of leading tokens that all sequences share, leaving each at least one token of its own."""
     if not sequences:

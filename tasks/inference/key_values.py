@@ -25,6 +25,20 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
         self._length = _length(prefix)
         self._room: list[torch.Tensor] = []
 
+    @classmethod
+    def joined(cls, layers: Sequence[RoomyLayer], *, prefix_length: int, capacity: int) -> RoomyLayer:
+        """Put the rows of several layers below each other: the prefix first, and the newest tokens in one column.
+
+        What is left open between them, where some rows are shorter, is zero.
+        """
+        whole = cls(None, capacity=capacity)
+        whole._length = max(layer._length for layer in layers)
+        whole.lazy_initialization(layers[0].keys, layers[0].values)
+        parts = zip(*((layer.keys, layer.values) for layer in layers), strict=True)
+        whole._room = [_stacked(states, prefix_length, whole._length, capacity=capacity) for states in parts]
+        whole._show()
+        return whole
+
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> KeysValues:
         """Append [rows, heads, tokens, width] states and return all of them."""
         if not self.is_initialized:
@@ -35,7 +49,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
             self._enlarge()
         for room, states in zip(self._room, (key_states, value_states), strict=True):
             room[:, :, start : self._length] = states
-        self.keys, self.values = (room[:, :, : self._length] for room in self._room)
+        self._show()
         return self.keys, self.values
 
     def get_seq_length(self) -> int:
@@ -45,6 +59,9 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
     def keep_rows(self, rows: torch.Tensor) -> None:
         """Drop all other rows."""
         self._room = [room.index_select(0, rows) for room in self._room]
+        self._show()
+
+    def _show(self) -> None:
         self.keys, self.values = (room[:, :, : self._length] for room in self._room)
 
     def _enlarge(self) -> None:
@@ -93,9 +110,32 @@ def roomy_cache(layer_count: int, prefix: Sequence[KeysValues] | None, *, capaci
     )
 
 
+def joined_cache(caches: Sequence[Cache], *, prefix_length: int, capacity: int) -> Cache:
+    """Return one cache with the rows of several from `roomy_cache`, which are used up: layer after layer is let go."""
+    return Cache(
+        layers=[
+            RoomyLayer.joined([cache.layers.pop(0) for cache in caches], prefix_length=prefix_length, capacity=capacity)
+            for _ in range(len(caches[0].layers))
+        ]
+    )
+
+
 def passing_cache(layer_count: int, prefix: Sequence[KeysValues] | None) -> Cache:
     """Return a cache for one pass over rows that begin with the prefix."""
     return Cache(layers=[PassingLayer(prefix[index] if prefix else None) for index in range(layer_count)])
+
+
+def _stacked(parts: Sequence[torch.Tensor], prefix_length: int, length: int, *, capacity: int) -> torch.Tensor:
+    first = parts[0]
+    rows = sum(len(part) for part in parts)
+    room = first.new_zeros((rows, first.shape[1], capacity, first.shape[3]))
+    start = 0
+    for part in parts:
+        own = room[start : start + len(part)]
+        own[:, :, :prefix_length] = part[:, :, :prefix_length]
+        own[:, :, length - part.shape[2] + prefix_length : length] = part[:, :, prefix_length:]
+        start += len(part)
+    return room
 
 
 def _length(prefix: KeysValues | None) -> int:

@@ -10,15 +10,19 @@ import torch
 from transformers.cache_utils import Cache, DynamicCache
 
 from tasks.inference.attention_masks import MaskStyle, attention_masks, mask_style, visible_keys
-from tasks.inference.batching import common_prefix_length
+from tasks.inference.batching import common_prefix_length, plan_parts
 from tasks.inference.forward import evaluation_mode
-from tasks.inference.key_values import KeysValues, RoomyLayer, passing_cache, roomy_cache
+from tasks.inference.key_values import KeysValues, RoomyLayer, joined_cache, passing_cache, roomy_cache
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _WORTH_SHARING = 8
 """Tokens below which a shared prefix costs more in an extra pass than it saves."""
+_PASS_TOKENS = 64
+"""On a CPU a pass takes as long as so many tokens more."""
+_PART_TOKENS = 2**11
+"""Of a pass on a CPU: with more, it waits for the system to hand out the memory of what lies between the layers."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,21 @@ class RowContext:
     def single_pass(cls, model: PreTrainedModel, style: MaskStyle, *, prefix: SharedPrefix) -> RowContext:
         """Rows that will be fed once; nothing is kept of them."""
         return cls(model, style, cache=passing_cache(_layer_count(model), prefix.keys_values), prefix=prefix)
+
+    @classmethod
+    def joined(cls, parts: Sequence[RowContext], *, prefix: SharedPrefix, room: int) -> RowContext:
+        """Rows of several from `growing`, with masks of ours, that will be fed on together; the parts are used up."""
+        shared, first = len(prefix.token_ids), parts[0]
+        cache = joined_cache([part._cache for part in parts], prefix_length=shared, capacity=shared + room)
+        whole = cls(first._model, first._style, cache=cache, prefix=prefix)
+        tails = _right_aligned([part._key_positions[:, shared:] for part in parts], fill=-1)
+        whole._key_positions = torch.cat([whole._key_positions.expand(len(tails), -1), tails], dim=1)
+        return whole
+
+    @property
+    def positions(self) -> torch.Tensor:
+        """[rows, tokens] of all that the rows have been fed, the prefix included; -1 where nothing may look."""
+        return self._key_positions
 
     def feed(
         self, token_ids: torch.Tensor, positions: torch.Tensor, *, branches: torch.Tensor | None = None
@@ -144,9 +163,21 @@ def run_prompts(
         The rows, and of their tails, padded on the left, the [rows, longest, width] hidden states and the
         [rows, longest] positions.
     """
-    tokens, positions = left_padded(tails, pad_id=pad_id, first_position=len(prefix.token_ids), device=model.device)
-    context = RowContext.growing(model, style, prefix=prefix, room=room)
-    return context, context.feed(tokens, positions), positions
+    first_position = len(prefix.token_ids)
+    parts = [slice(len(tails))]
+    if style is not None and model.device.type == "cpu":
+        parts = plan_parts([len(tail) for tail in tails], padding=_PASS_TOKENS, tokens=_PART_TOKENS)
+    if len(parts) == 1:
+        tokens, positions = left_padded(tails, pad_id=pad_id, first_position=first_position, device=model.device)
+        context = RowContext.growing(model, style, prefix=prefix, room=room)
+        return context, context.feed(tokens, positions), positions
+    contexts, states = [], []
+    for part in parts:
+        tokens, positions = left_padded(tails[part], pad_id=pad_id, first_position=first_position, device=model.device)
+        contexts.append(RowContext.growing(model, style, prefix=prefix, room=tokens.shape[1]))
+        states.append(contexts[-1].feed(tokens, positions))
+    context = RowContext.joined(contexts, prefix=prefix, room=room)
+    return context, _right_aligned(states, fill=0.0), context.positions[:, first_position:]
 
 
 def own_tokens(prompts: Sequence[Sequence[int]], prefix: SharedPrefix) -> list[Sequence[int]]:
@@ -179,6 +210,17 @@ def left_padded(
         [-1] * (longest - len(row)) + list(range(first_position, first_position + len(row))) for row in rows
     ]  # fmt: skip
     return torch.tensor(tokens, device=device), torch.tensor(positions, device=device)
+
+
+def _right_aligned(parts: Sequence[torch.Tensor], *, fill: float) -> torch.Tensor:
+    """Return [rows, columns, …] tensors below each other, their last columns in one."""
+    longest = max(part.shape[1] for part in parts)
+    whole = parts[0].new_full((sum(map(len, parts)), longest, *parts[0].shape[2:]), fill)
+    start = 0
+    for part in parts:
+        whole[start : start + len(part), longest - part.shape[1] :] = part
+        start += len(part)
+    return whole
 
 
 def _layer_count(model: PreTrainedModel) -> int:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from tasks.inference import row_context
 from tasks.inference.decoding import generate
 from tasks.inference.row_context import NO_PREFIX, share_prefix
 
@@ -76,6 +77,49 @@ def test_batches_and_their_padding_do_not_change_answers(model: PreTrainedModel,
     assert answers == [generate(model, [prompt], **SETTINGS)[0] for prompt in PROMPTS]
 
 
+@pytest.mark.parametrize("shared", [True, False], ids=["shared prefix", "whole prompts"])
+@pytest.mark.parametrize("limits", [{"_PASS_TOKENS": 0}, {"_PART_TOKENS": 1}], ids=["no padding", "rows alone"])
+def test_prompts_that_run_in_parts_leave_what_they_leave_together(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int], shared: bool
+) -> None:
+    def answered() -> tuple[list[list[int]], list[torch.Tensor]]:
+        seen: dict[int, list[torch.Tensor]] = {row: [] for row in range(len(PROMPTS))}
+
+        def note(rows: Any, values: torch.Tensor) -> None:
+            for row, value in zip(rows, values, strict=True):
+                seen[row].append(value)
+
+        prefix = None if shared else NO_PREFIX
+        answers = generate(model, PROMPTS, **SETTINGS, shared_prefix=prefix, on_logits=note)
+        return answers, [torch.stack(steps) for steps in seen.values()]
+
+    monkeypatch.setattr(row_context, "_PASS_TOKENS", 1000)
+    together = answered()
+    for name, value in limits.items():
+        monkeypatch.setattr(row_context, name, value)
+
+    answers, logits = answered()
+
+    assert answers == together[0]
+    for ours, theirs in zip(logits, together[1], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_rows_of_other_lengths_run_without_padding_where_that_costs_more_than_a_pass(
+    gemma3: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widths: list[int] = []
+    hook = gemma3.base_model.register_forward_pre_hook(
+        lambda *arguments: widths.append(arguments[2]["input_ids"].shape[1]), with_kwargs=True
+    )
+    monkeypatch.setattr(row_context, "_PASS_TOKENS", 3)
+
+    generate(gemma3, PROMPTS, **{**SETTINGS, "max_new_tokens": 1}, shared_prefix=NO_PREFIX)
+    hook.remove()
+
+    assert widths == [30, 25, 20, 15, 12]
+
+
 def test_the_padding_token_does_not_matter(gemma3: PreTrainedModel) -> None:
     assert generate(gemma3, PROMPTS, **{**SETTINGS, "pad_id": 77}) == generate(gemma3, PROMPTS, **SETTINGS)
 
@@ -116,11 +160,12 @@ def test_a_draft_changes_no_answer_and_no_logits(model: PreTrainedModel, kind: s
 
 
 def test_a_right_draft_takes_one_pass(gemma3: PreTrainedModel) -> None:
-    answers = generate(gemma3, PROMPTS, **SETTINGS)
+    prompts = PROMPTS[3:5]
+    answers = generate(gemma3, prompts, **SETTINGS)
     passes: list[object] = []
     handle = gemma3.base_model.register_forward_pre_hook(lambda *_: passes.append(None))
 
-    generate(gemma3, PROMPTS, **SETTINGS, drafts=answers, shared_prefix=NO_PREFIX)
+    generate(gemma3, prompts, **SETTINGS, drafts=answers, shared_prefix=NO_PREFIX)
     handle.remove()
 
     assert len(passes) == 1

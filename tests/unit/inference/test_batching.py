@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.inference.batching import common_prefix_length, plan_batches
+from tasks.inference.batching import common_prefix_length, plan_batches, plan_parts
 
 
 def test_each_row_stands_in_exactly_one_batch() -> None:
@@ -55,3 +55,26 @@ def test_rows_of_different_lengths_are_kept_apart_where_padding_is_not_allowed()
 )
 def test_common_prefix_leaves_each_row_a_token_of_its_own(sequences: list[list[int]], length: int) -> None:
     assert common_prefix_length(sequences) == length
+
+
+@pytest.mark.parametrize(
+    ("padding", "tokens", "parts"),
+    [
+        (0, 100, [[30], [25, 25], [24], [9]]),
+        (10, 100, [[30, 25, 25], [24], [9]]),
+        (26, 100, [[30, 25, 25], [24, 9]]),
+        (1000, 100, [[30, 25, 25], [24, 9]]),
+        (1000, 1000, [[30, 25, 25, 24, 9]]),
+        (1000, 1, [[30], [25], [25], [24], [9]]),
+    ],
+)
+def test_a_part_holds_as_much_as_padding_and_tokens_allow(padding: int, tokens: int, parts: list[list[int]]) -> None:
+    lengths = [30, 25, 25, 24, 9]
+
+    found = plan_parts(lengths, padding=padding, tokens=tokens)
+
+    assert [lengths[part] for part in found] == parts
+
+
+def test_no_rows_make_no_part() -> None:
+    assert plan_parts([], padding=8, tokens=8) == []
