@@ -94,7 +94,8 @@ def _answers(job: dict[str, Any], tracking_uri: str) -> dict[str, Any]:
             tokens[place, : len(answer["tokens"])] = answer["tokens"]
         arrays |= {f"tokens_{run}": tokens, f"logits_{run}": np.stack([answer["logits"] for answer in said])}
     if job["labels"]:
-        arrays["labels"] = np.array([job["labels"].index(label) for label in model.predict(rows)], dtype=np.int64)
+        said = [*model.predict(rows[:1]), *model.predict(rows[1:], params={"batch_size": job["batch_size"]})]
+        arrays["labels"] = np.array([job["labels"].index(label) for label in said], dtype=np.int64)
     return arrays
 
 

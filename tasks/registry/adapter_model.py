@@ -25,7 +25,7 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel
 
 _PLACEHOLDER = "\ufdd0{}\ufdd1"
-_LABELS_AT_ONCE = 4
+_LABELS_AT_ONCE = 8
 
 Pieces = list[tuple[str, bool]]
 """Text, and whether it is the template's own: only there does the spelling of a special token count as one."""
@@ -88,9 +88,10 @@ class AdapterModel(PythonModel):  # type: ignore[misc]
         scores_labels = self._spec["decoding"] == "label_scoring" and params.get("mode") != "logits"
         bf16 = self._spec["precision"] != "fp32"
         with torch.no_grad(), torch.autocast(self._model.device.type, dtype=torch.bfloat16, enabled=bf16):
-            if scores_labels:
-                return [self._best_label(row) for row in rows]
             size = max(1, int(params.get("batch_size", 8)))
+            if scores_labels:
+                batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+                return [label for batch in batches for label in self._best_labels(batch)]
             drafts = json.loads(params.get("drafts") or "[]") or [None] * len(rows)
             decoded: list[tuple[list[int], Any]] = []
             for start in range(0, len(rows), size):
@@ -166,37 +167,45 @@ class AdapterModel(PythonModel):  # type: ignore[misc]
         mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         return torch.tensor(tokens, device=self._model.device), torch.tensor(mask, device=self._model.device)
 
-    def _best_label(self, row: dict[str, Any]) -> str:
-        """Return the label whose tokens, its end token included, are the most probable after the row's prompt."""
+    def _best_labels(self, rows: Sequence[dict[str, Any]]) -> list[str]:
+        """Return the label of each row whose tokens, its end token included, are the most probable after its prompt."""
         from transformers import DynamicCache
 
         labels = self._spec["labels"]
-        ids = [self._writer.label_ids(row, label) for label in labels]
-        prompt, _ = self._padded([self._writer.prompt_ids(row)])
+        ids = [[self._writer.label_ids(row, label) for label in labels] for row in rows]
+        tokens, mask = self._padded([self._writer.prompt_ids(row) for row in rows])
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
         cache = DynamicCache(config=self._model.config)
-        first = self._logits(prompt, cache, logits_to_keep=1)[0, -1].log_softmax(dim=-1)
-        starts = [float(first[label[0]]) for label in ids]
-        likeliest = sorted(range(len(labels)), key=lambda number: (-starts[number], number))
-        scores = [-math.inf] * len(labels)
-        for place in range(0, len(likeliest), _LABELS_AT_ONCE):
-            if starts[likeliest[place]] < max(scores):
-                break  # a label's probability only falls with each token
-            some = likeliest[place : place + _LABELS_AT_ONCE]
-            for number, later in zip(some, self._continuations(cache, [ids[number] for number in some]), strict=True):
-                scores[number] = starts[number] + later
-        return str(labels[max(range(len(labels)), key=scores.__getitem__)])
+        logits = self._logits(tokens, cache, attention_mask=mask, position_ids=positions, logits_to_keep=1)[:, -1]
+        first = logits.log_softmax(dim=-1)
+        searches = [
+            _LabelSearch([float(logs[label[0]]) for label in row]) for logs, row in zip(first, ids, strict=True)
+        ]
+        while asked := [(row, number) for row, search in enumerate(searches) for number in search.next_labels()]:
+            asked.sort(key=lambda pair: len(ids[pair[0]][pair[1]]))  # little padding
+            for start in range(0, len(asked), _LABELS_AT_ONCE):
+                some = asked[start : start + _LABELS_AT_ONCE]
+                later = self._continuations(
+                    cache, mask, rows=[row for row, _ in some], labels=[ids[row][number] for row, number in some]
+                )
+                for (row, number), log in zip(some, later, strict=True):
+                    searches[row].note(number, log)
+        return [str(labels[search.best]) for search in searches]
 
-    def _continuations(self, cache: Any, labels: Sequence[list[int]]) -> list[float]:
-        """Return the log-probability of each label's tokens after its first one, behind the prompt in `cache`."""
+    def _continuations(self, cache: Any, mask: Any, *, rows: Sequence[int], labels: Sequence[list[int]]) -> list[float]:
+        """Return the log-probability of each label's tokens after its first one, behind a row's prompt in `cache`."""
         import torch
 
         longest = max(map(len, labels)) - 1
         if longest == 0:
             return [0.0] * len(labels)
         repeated = copy.deepcopy(cache)
-        repeated.batch_repeat_interleave(len(labels))
+        repeated.batch_select_indices(torch.tensor(rows, device=self._model.device))
         padded = [label[:-1] + [0] * (longest + 1 - len(label)) for label in labels]
-        logits = self._logits(torch.tensor(padded, device=self._model.device), repeated)
+        tokens = torch.tensor(padded, device=self._model.device)
+        seen = torch.cat([mask[rows], torch.ones_like(tokens)], dim=1)
+        positions = (seen.cumsum(1) - 1)[:, -longest:]
+        logits = self._logits(tokens, repeated, attention_mask=seen, position_ids=positions)
         sums = []
         for row, label in zip(logits, labels, strict=True):
             wanted = torch.tensor(label[1:], device=row.device)
@@ -206,6 +215,35 @@ class AdapterModel(PythonModel):  # type: ignore[misc]
 
     def _logits(self, tokens: Any, cache: Any, **arguments: Any) -> Any:
         return self._model(input_ids=tokens, past_key_values=cache, use_cache=True, **arguments).logits.float()
+
+
+class _LabelSearch:
+    """Which labels of a row can still be its best: a label's probability only falls with each token."""
+
+    def __init__(self, starts: Sequence[float]) -> None:
+        """Begin with the log-probability of each label's first token."""
+        self._starts = starts
+        self._scores = [-math.inf] * len(starts)
+        self._left = sorted(range(len(starts)), key=lambda number: (-starts[number], number))
+
+    def next_labels(self) -> list[int]:
+        """Return some that begin with the likeliest first token not looked at yet; none when the best is known."""
+        if not self._left or self._starts[self._left[0]] < max(self._scores):
+            return []
+        likeliest = self._starts[self._left[0]]
+        some = [number for number in self._left[:_LABELS_AT_ONCE] if self._starts[number] == likeliest]
+        some = some or self._left[:1]  # of numbers that are none, none equals another
+        self._left = self._left[len(some) :]
+        return some
+
+    def note(self, number: int, later: float) -> None:
+        """Take in the log-probability of a label's other tokens."""
+        self._scores[number] = self._starts[number] + later
+
+    @property
+    def best(self) -> int:
+        """The most probable label; the first one of equals."""
+        return max(range(len(self._scores)), key=self._scores.__getitem__)
 
 
 class _PromptWriter:

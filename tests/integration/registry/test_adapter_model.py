@@ -146,8 +146,10 @@ def test_it_quantises_a_base_as_the_trainer_does() -> None:
     assert ours["device_map"] == theirs["device_map"]
 
 
-def test_answers_do_not_depend_on_the_batch(trained_home: TrainedHome, tmp_path: Path) -> None:
-    with loaded_model(trained_home.package(), tmp_path) as model:
+@pytest.mark.parametrize("decoding", ["generate", "label_scoring"])
+def test_answers_do_not_depend_on_the_batch(trained_home: TrainedHome, tmp_path: Path, decoding: str) -> None:
+    labels = (*LABELS, *(f"label {number}" for number in range(40)))
+    with loaded_model(trained_home.package(decoding=decoding, labels=labels), tmp_path) as model:
         answers = [model.predict(rows(RECORDS), params={"batch_size": size}) for size in (1, 3, 16)]
 
     assert answers[0] == answers[1] == answers[2]
