@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -46,6 +47,37 @@ def causal_model(model: torch.nn.Module) -> PreTrainedModel:
     return cast("PreTrainedModel", model if unwrap is None else unwrap())
 
 
+@dataclass(frozen=True)
+class LogitScaling:
+    """What a model does to the products of its output layer, outside of that layer."""
+
+    factor: float
+    cap: float | None
+    """Logits bend towards it: cap * tanh(logit / cap)."""
+
+    def logits(self, products: torch.Tensor) -> torch.Tensor:
+        """Return the logits of products, in fp32."""
+        logits = products.float()
+        if self.factor != 1.0:
+            logits = logits * self.factor
+        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+
+    def slope(self, logits: torch.Tensor) -> torch.Tensor | float:
+        """Return how much a logit grows with its product: a number, or one for each logit."""
+        return self.factor if self.cap is None else self.factor * (1.0 - (logits / self.cap).square())
+
+
+def logit_scaling(model: PreTrainedModel) -> LogitScaling:
+    """Read it from the config, where the families have different names for it."""
+    config = model.config.get_text_config(decoder=True)
+    factor = 1.0
+    for name in ("logit_scale", "lm_head_multiplier"):
+        factor *= getattr(config, name, None) or 1.0
+    return LogitScaling(
+        factor / (getattr(config, "logits_scaling", None) or 1.0), getattr(config, "final_logit_softcapping", None)
+    )
+
+
 def output_logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
     """Return the logits, in fp32, of last hidden states.
 
@@ -57,21 +89,7 @@ def output_logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
     Returns:
         [positions, vocabulary].
     """
-    return _scaled(model, model.get_output_embeddings()(hidden.contiguous()))
-
-
-def _scaled(model: PreTrainedModel, products: torch.Tensor) -> torch.Tensor:
-    """Return as logits, in fp32, what the output layer gave."""
-    config = model.config.get_text_config(decoder=True)
-    logits = products.float()
-    # the families scale their logits under different names, outside of the output layer
-    for name in ("logit_scale", "lm_head_multiplier"):
-        if factor := getattr(config, name, None):
-            logits = logits * factor
-    if divisor := getattr(config, "logits_scaling", None):
-        logits = logits / divisor
-    cap = getattr(config, "final_logit_softcapping", None)
-    return logits if cap is None else cap * torch.tanh(logits / cap)
+    return logit_scaling(model).logits(model.get_output_embeddings()(hidden.contiguous()))
 
 
 def in_chunks(model: PreTrainedModel, hidden: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
@@ -91,10 +109,11 @@ def log_probabilities(model: PreTrainedModel, hidden: torch.Tensor, wanted: torc
     and to sum them as probabilities is to read them several times.
     """
     found = []
+    scaling = logit_scaling(model)
     for part in _parts(model, len(hidden)):
         products = model.get_output_embeddings()(hidden[part].contiguous())
-        totals = [_scaled(model, block).logsumexp(dim=-1) for block in products.split(_VOCABULARY_BLOCK, dim=-1)]
-        found.append(_scaled(model, products[:, wanted]) - torch.stack(totals).logsumexp(dim=0)[:, None])
+        totals = [scaling.logits(block).logsumexp(dim=-1) for block in products.split(_VOCABULARY_BLOCK, dim=-1)]
+        found.append(scaling.logits(products[:, wanted]) - torch.stack(totals).logsumexp(dim=0)[:, None])
     return torch.cat(found)
 
 

@@ -14,6 +14,7 @@ from tasks.training.activation_checkpointing import activations_recomputed
 from tasks.training.adapters import trainable_parameters
 from tasks.training.batches import Example
 from tasks.training.dropout import dropout_active
+from tasks.training.label_loss import logits_held
 from tasks.training.memory import MemoryShape
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def memory_shape(
         vocabulary=loaded.model.get_output_embeddings().weight.shape[0],
         longest=max(example.length for example in examples),
         longest_labels=max(example.label_count for example in examples),
+        step_logits=logits_held(loaded.device),
         look_tokens=min(token_budget, sum(look_lengths)),
         look_records=len(look_lengths),
     )

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from configs.errors import BaseModelError
-from tasks.inference.forward import output_logits
+from tasks.inference.forward import logit_scaling, output_logits
 from tasks.training.batches import Example, PackedBatch, pack_batch
-from tasks.training.cross_entropy import loss_and_gradient
+from tasks.training.cross_entropy import OutputLayer, loss_and_gradient
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_LOGITS_PER_CHUNK = 2**26
-"""Logits held at once: 256 MB in fp32, 256 labels of a 262k vocabulary."""
+_LABELS_AT_ONCE = 1024
 _LOGITS_TOLERANCE = 0.02
 """Of the largest logit: far above rounding in bf16, far below any scaling that an architecture may apply."""
 
@@ -30,11 +30,33 @@ def label_loss(
     compared and a divergence is told alike.
 
     Hidden states are picked at the label positions as one contiguous [labels, width] tensor; the output layer and
-    the loss then run in chunks whose logits are freed at once, so memory doesn't grow with the number of labels.
+    the loss then run in blocks whose logits are gone at once, so memory doesn't grow with the number of labels.
     """
     hidden = hidden_at_labels(model, batch, device=device)
     targets = torch.from_numpy(batch.targets).to(device)
-    return _ChunkedLoss.apply(hidden, targets, model, label_smoothing)  # type: ignore[no-any-return, no-untyped-call]
+    layer = output_layer(model)
+    return _FrozenLayerLoss.apply(hidden, targets, layer, label_smoothing)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def output_layer(model: PreTrainedModel) -> OutputLayer:
+    """Return the matrix that makes logits of hidden states.
+
+    Raises:
+        BaseModelError: it is no plain matrix.
+    """
+    module = model.get_output_embeddings()
+    weight = getattr(module, "weight", None)
+    if not isinstance(module, nn.Linear) or weight is None or not weight.is_floating_point():
+        raise BaseModelError(
+            f"the output layer of the base model of type {model.config.model_type!r} is a {type(module).__name__}, and "
+            "training wants a plain linear one; choose another base model"
+        )
+    return OutputLayer(weight.detach(), None if module.bias is None else module.bias.detach(), logit_scaling(model))
+
+
+def logits_held(device: str) -> int:
+    """Return how many logits the loss holds at once: on a CPU those that fit into its cache, 8 MB in fp32."""
+    return 2**21 if device == "cpu" else 2**24
 
 
 @torch.no_grad()
@@ -42,8 +64,10 @@ def check_label_logits(model: PreTrainedModel, example: Example, *, pad_id: int,
     """Compare the logits of the training path with the model's own on one example.
 
     Raises:
-        BaseModelError: they are not finite, or differ: the architecture does something to them that isn't known here.
+        BaseModelError: they are not finite, or differ: the architecture does something to them that isn't known here;
+            or the output layer is no plain matrix.
     """
+    output_layer(model)
     batch = pack_batch([example], pad_id=pad_id)
     ours = output_logits(model, hidden_at_labels(model, batch, device=device))
     own = model(input_ids=torch.from_numpy(batch.input_ids).to(device), use_cache=False).logits.float()
@@ -71,28 +95,26 @@ def hidden_at_labels(model: PreTrainedModel, batch: PackedBatch, *, device: str)
     return hidden[rows, columns]  # type: ignore[no-any-return]
 
 
-class _ChunkedLoss(torch.autograd.Function):
-    """Sum of the cross entropy, whose gradient for the hidden states is made chunk by chunk on the way forward.
+class _FrozenLayerLoss(torch.autograd.Function):
+    """Sum of the cross entropy, whose gradient for the hidden states is made on the way forward.
 
-    The output layer is frozen, so that gradient is all that backward needs and no logits have to be kept for it.
+    The output layer is frozen, so that gradient is all that backward needs.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: torch.Tensor, targets: torch.Tensor, model: PreTrainedModel, label_smoothing: float
+        ctx: Any, hidden: torch.Tensor, targets: torch.Tensor, layer: OutputLayer, label_smoothing: float
     ) -> torch.Tensor:
-        vocabulary = model.get_output_embeddings().weight.shape[0]
-        parts = -(-len(hidden) // max(1, _LOGITS_PER_CHUNK // vocabulary))
         total = torch.zeros((), device=hidden.device)
         gradients: list[torch.Tensor] = []
-        for part, wanted in zip(hidden.chunk(parts), targets.chunk(parts), strict=True):
-            with torch.enable_grad():
-                leaf = part.detach().requires_grad_()
-                logits = output_logits(model, leaf)
-            # no backward up to here reads the logits themselves; torch would raise if one did
-            loss, gradient = loss_and_gradient(logits.detach(), wanted, label_smoothing=label_smoothing)
-            gradients += torch.autograd.grad(logits, leaf, gradient)
+        entries = logits_held(hidden.device.type)
+        for start in range(0, len(hidden), _LABELS_AT_ONCE):
+            part = slice(start, start + _LABELS_AT_ONCE)
+            loss, gradient = loss_and_gradient(
+                hidden[part].detach(), targets[part], layer=layer, entries=entries, label_smoothing=label_smoothing
+            )
             total += loss
+            gradients.append(gradient)
         ctx.save_for_backward(torch.cat(gradients))
         return total
 

@@ -1,7 +1,7 @@
 """How much memory a fine-tune will need at most, and the micro-batch that fits. Pure arithmetic.
 
     peak = standing + 12 bytes x adapter parameters + max(step, look)
-    step = micro-batch x longest record x bytes per token + label states and logits of one chunk
+    step = micro-batch x longest record x bytes per token + logits of one block
     look = tokens answered at once x (key/value cache + one layer's activations) + logits of one chunk
 
 Standing is what the process holds with the base and the adapter in place. Gradients and AdamW's two moments take
@@ -18,9 +18,9 @@ from dataclasses import dataclass
 _ADAMW_BYTES = 12
 _FP32_BYTES = 4
 _LOGITS_AT_ONCE = 2**26
-"""As in `tasks.training.label_loss` and `tasks.inference.forward`."""
+"""In a look, as in `tasks.inference.forward`."""
 _LOGITS_COPIES_IN_STEP = 3
-"""Log-probabilities, and the gradients behind and before the softmax."""
+"""Products, logits and what is multiplied with the output layer."""
 _LOGITS_COPIES_IN_LOOK = 2
 _SHARE_OF_FREE = 0.8
 """Predictions are good to a fifth."""
@@ -42,6 +42,8 @@ class MemoryShape:
     """Tokens of the longest training record."""
     longest_labels: int
     """Most labels of one record."""
+    step_logits: int
+    """Logits that the loss holds at once."""
     look_tokens: int
     """Most tokens that a validation look answers at once."""
     look_records: int
@@ -50,9 +52,10 @@ class MemoryShape:
 def needed_bytes(shape: MemoryShape, micro_batch_size: int) -> int:
     """Return what a fine-tune adds at most to what stands when it begins."""
     tokens, labels = micro_batch_size * shape.longest, micro_batch_size * shape.longest_labels
-    step = tokens * shape.activation_bytes_per_token + _LOGITS_COPIES_IN_STEP * _logits_bytes(shape, labels)
+    step = tokens * shape.activation_bytes_per_token
+    step += _LOGITS_COPIES_IN_STEP * _logits_bytes(shape, labels, at_once=shape.step_logits)
     look = shape.look_tokens * (shape.cache_bytes_per_token + shape.layer_bytes_per_token)
-    look += _LOGITS_COPIES_IN_LOOK * _logits_bytes(shape, shape.look_records)
+    look += _LOGITS_COPIES_IN_LOOK * _logits_bytes(shape, shape.look_records, at_once=_LOGITS_AT_ONCE)
     return int(_ADAMW_BYTES * shape.adapter_parameters + max(step, look))
 
 
@@ -82,5 +85,5 @@ def memory_advice(*, needed_bytes: int, free_bytes: int, micro_batch_size: int, 
     )
 
 
-def _logits_bytes(shape: MemoryShape, rows: int) -> int:
-    return min(rows * shape.vocabulary, _LOGITS_AT_ONCE) * _FP32_BYTES
+def _logits_bytes(shape: MemoryShape, rows: int, *, at_once: int) -> int:
+    return min(rows * shape.vocabulary, at_once) * _FP32_BYTES

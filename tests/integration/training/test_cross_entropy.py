@@ -4,41 +4,77 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from tasks.training.cross_entropy import loss_and_gradient
+from tasks.inference.forward import LogitScaling
+from tasks.training.cross_entropy import OutputLayer, loss_and_gradient
 
-TARGETS = torch.tensor([0, 8, 8, 4999, 17])
+VOCABULARY, WIDTH = 5000, 24
+TARGETS = torch.tensor([0, 8, 8, 4999, 1024, 17])
+PLAIN = LogitScaling(1.0, None)
+SCALINGS = [PLAIN, LogitScaling(0.25, None), LogitScaling(2.0, 5.0)]
 
 
-def _logits(scale: float) -> torch.Tensor:
-    return torch.randn((5, 5000), generator=torch.Generator().manual_seed(3)) * scale
+def _drawn(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def _layer(scaling: LogitScaling, *, size: float = 1.0, bias: bool = False) -> OutputLayer:
+    weight = _drawn(VOCABULARY, WIDTH, seed=3) * size
+    return OutputLayer(weight, _drawn(VOCABULARY, seed=5) if bias else None, scaling)
+
+
+def _plain(hidden: torch.Tensor, layer: OutputLayer, label_smoothing: float) -> torch.Tensor:
+    logits = hidden @ layer.weight.to(hidden.dtype).T + (0.0 if layer.bias is None else layer.bias)
+    logits = logits * layer.scaling.factor
+    if layer.scaling.cap is not None:
+        logits = layer.scaling.cap * torch.tanh(logits / layer.scaling.cap)
+    return cross_entropy(logits, TARGETS, reduction="sum", label_smoothing=label_smoothing)
+
+
+@pytest.mark.parametrize("entries", [1, 6 * 2000, 6 * VOCABULARY])
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("scale", [0.01, 4.0, 100.0])
-def test_the_gradient_is_that_of_torch(scale: float, label_smoothing: float) -> None:
-    logits = _logits(scale).double().requires_grad_()
-    plain = cross_entropy(logits, TARGETS, reduction="sum", label_smoothing=label_smoothing)
-    (expected,) = torch.autograd.grad(plain, logits)
+@pytest.mark.parametrize("scaling", SCALINGS, ids=["plain", "scaled", "capped"])
+@pytest.mark.parametrize("size", [0.01, 1.0, 20.0])
+def test_loss_and_gradient_are_those_of_torch(
+    size: float, scaling: LogitScaling, label_smoothing: float, entries: int
+) -> None:
+    layer = _layer(scaling, size=size, bias=size == 1.0)
+    hidden = _drawn(len(TARGETS), WIDTH, seed=4)
+    exact = hidden.double().requires_grad_()
+    (expected,) = torch.autograd.grad(_plain(exact, layer, label_smoothing), exact)
 
-    _, gradient = loss_and_gradient(_logits(scale), TARGETS, label_smoothing=label_smoothing)
+    loss, gradient = loss_and_gradient(hidden, TARGETS, layer=layer, entries=entries, label_smoothing=label_smoothing)
 
-    torch.testing.assert_close(gradient.double(), expected, rtol=1e-5, atol=1e-7)
-
-
-@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("scale", [0.01, 4.0, 100.0])
-def test_the_loss_is_the_plain_one_of_torch(scale: float, label_smoothing: float) -> None:
-    expected = cross_entropy(_logits(scale), TARGETS, reduction="sum")
-
-    loss, _ = loss_and_gradient(_logits(scale), TARGETS, label_smoothing=label_smoothing)
-
-    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-4)
+    torch.testing.assert_close(loss.double(), _plain(exact.detach(), layer, 0.0), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(gradient.double(), expected, rtol=1e-4, atol=1e-5 * max(1.0, size))
 
 
-def test_logits_that_are_not_finite_give_a_loss_that_is_not() -> None:
-    logits = _logits(1.0)
-    logits[2, 3] = float("nan")
+def test_in_bf16_it_is_as_close_to_the_exact_gradient_as_torch() -> None:
+    layer = OutputLayer(_layer(PLAIN).weight.bfloat16(), None, PLAIN)
+    hidden = _drawn(len(TARGETS), WIDTH, seed=4).bfloat16()
+    exact, theirs = hidden.double().requires_grad_(), hidden.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(_plain(exact, layer, 0.0), exact)
+    (rounded,) = torch.autograd.grad(cross_entropy((theirs @ layer.weight.T).float(), TARGETS, reduction="sum"), theirs)
 
-    loss, _ = loss_and_gradient(logits, TARGETS)
+    _, gradient = loss_and_gradient(hidden, TARGETS, layer=layer, entries=1)
+
+    assert gradient.dtype == torch.bfloat16
+    assert (gradient - expected).abs().max() <= 1.5 * (rounded - expected).abs().max()
+
+
+def test_the_hidden_states_are_left_as_they_are() -> None:
+    hidden = _drawn(len(TARGETS), WIDTH, seed=4)
+    before = hidden.clone()
+
+    loss_and_gradient(hidden, TARGETS, layer=_layer(PLAIN), entries=1)
+
+    assert hidden.equal(before)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_states_that_are_not_finite_give_a_loss_that_is_not(value: str) -> None:
+    hidden = _drawn(len(TARGETS), WIDTH, seed=4)
+    hidden[2, 3] = float(value)
+
+    loss, _ = loss_and_gradient(hidden, TARGETS, layer=_layer(PLAIN), entries=1)
 
     assert not loss.isfinite()

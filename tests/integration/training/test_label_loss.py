@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -8,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from configs.errors import BaseModelError
 from tasks.training import label_loss as module
 from tasks.training.batches import Example, pack_batch
+from tasks.training.cross_entropy import loss_and_gradient
 from tasks.training.label_loss import check_label_logits, label_loss
 
 EXAMPLES = [Example((1, 9, 8, 7), (5, 6, 2)), Example((1, 4), (3, 2)), Example((1, 4, 4, 4, 4, 4), (9, 2))]
@@ -73,7 +76,9 @@ def test_chunks_change_neither_loss_nor_gradient(model: PreTrainedModel, monkeyp
     whole = label_loss(model, batch, device="cpu")
     (whole_gradient,) = torch.autograd.grad(whole, weight)
 
-    monkeypatch.setattr(module, "_LOGITS_PER_CHUNK", 2 * 64)
+    monkeypatch.setattr(module, "_LABELS_AT_ONCE", 2)
+    monkeypatch.setattr(module, "logits_held", lambda _: 2 * 24)
+    monkeypatch.setattr("tasks.training.cross_entropy._LEAST_BLOCK", 8)
     chunked = label_loss(model, batch, device="cpu")
     (chunked_gradient,) = torch.autograd.grad(chunked, weight)
 
@@ -93,14 +98,27 @@ def test_smoothed_labels_give_the_gradient_of_the_smoothed_loss_and_the_plain_va
     torch.testing.assert_close(gradient, *torch.autograd.grad(wanted, weight), rtol=1e-4, atol=1e-6)
 
 
-def test_the_output_layer_sees_label_positions_only(model: PreTrainedModel) -> None:
+def test_the_output_layer_sees_label_positions_only(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     shapes: list[tuple[torch.Size, bool]] = []
-    head = model.get_output_embeddings()
-    head.register_forward_pre_hook(lambda _, inputs: shapes.append((inputs[0].shape, inputs[0].is_contiguous())))
+
+    def note(hidden: torch.Tensor, *arguments: Any, **more: Any) -> Any:
+        shapes.append((hidden.shape, hidden.is_contiguous()))
+        return loss_and_gradient(hidden, *arguments, **more)
+
+    monkeypatch.setattr(module, "loss_and_gradient", note)
+    model.get_output_embeddings().register_forward_pre_hook(lambda *_: pytest.fail("the layer itself is asked too"))
 
     label_loss(model, pack_batch(EXAMPLES, pad_id=0), device="cpu")
 
     assert shapes == [((7, model.config.hidden_size), True)]
+
+
+def test_an_output_layer_that_is_no_plain_matrix_is_refused() -> None:
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **SMALL)).eval()
+    model.lm_head = torch.nn.Sequential(model.lm_head)
+
+    with pytest.raises(BaseModelError, match="output layer of the base model of type 'llama' is a Sequential"):
+        check_label_logits(model, EXAMPLES[0], pad_id=0, device="cpu")
 
 
 def test_known_architectures_pass_the_check(model: PreTrainedModel) -> None:

@@ -14,6 +14,7 @@ SHAPE = MemoryShape(
     vocabulary=1_000,
     longest=50,
     longest_labels=5,
+    step_logits=2**20,
     look_tokens=1_000,
     look_records=10,
 )
@@ -29,10 +30,12 @@ def test_a_look_counts_where_it_needs_more_than_a_step() -> None:
     assert needed_bytes(shape, 1) == 12 * 1_000 + 100_000 * 600 + 2 * 10 * 1_000 * 4
 
 
-def test_logits_are_bounded_by_their_chunk() -> None:
-    shape = replace(SHAPE, vocabulary=2**18, longest_labels=10_000, activation_bytes_per_token=0)
+def test_logits_are_bounded_by_those_of_a_block() -> None:
+    shape = replace(
+        SHAPE, vocabulary=2**18, longest_labels=10_000, activation_bytes_per_token=0, look_tokens=0, look_records=0
+    )
 
-    assert needed_bytes(shape, 64) == 12 * 1_000 + 3 * 2**26 * 4
+    assert needed_bytes(shape, 64) == 12 * 1_000 + 3 * 2**20 * 4
 
 
 @pytest.mark.parametrize(
