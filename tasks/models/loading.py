@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from configs.errors import BaseModelError
 from configs.schema import Precision
+from tasks.models.rms_norm import quicken_norms
 from tasks.models.tokenizer import load_tokenizer
 from tasks.storage.durable import digest_of, is_valid_directory, read_manifest
 
@@ -67,6 +68,8 @@ def load_base(directory: Path, *, precision: Precision, device: str) -> LoadedBa
     else:
         model = model.to(device)
     model = model.eval().requires_grad_(False)
+    if device == "cpu":
+        quicken_norms(model)
     return LoadedBase(model, load_tokenizer(directory), device, precision, digest)
 
 
