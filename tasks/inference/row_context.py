@@ -180,6 +180,11 @@ def run_prompts(
     return context, _right_aligned(states, fill=0.0), context.positions[:, first_position:]
 
 
+def most_tokens_of_a_pass(device: str, lengths: Sequence[int]) -> int:
+    """Return how many tokens `run_prompts` runs at once, at most, of rows of these lengths in one batch."""
+    return min(sum(lengths), max([_PART_TOKENS, *lengths])) if device == "cpu" else sum(lengths)
+
+
 def own_tokens(prompts: Sequence[Sequence[int]], prefix: SharedPrefix) -> list[Sequence[int]]:
     """Return what each prompt has after the prefix.
 

@@ -9,6 +9,7 @@ import torch
 
 from configs.schema import Training
 from tasks.inference.forward import forward_context
+from tasks.inference.row_context import most_tokens_of_a_pass
 from tasks.models.loading import LoadedBase
 from tasks.training.activation_checkpointing import activations_recomputed
 from tasks.training.adapters import trainable_parameters
@@ -61,6 +62,7 @@ def memory_shape(
         longest_labels=max(example.label_count for example in examples),
         step_logits=logits_held(loaded.device),
         look_tokens=min(token_budget, sum(look_lengths)),
+        look_pass_tokens=min(token_budget, most_tokens_of_a_pass(loaded.device, look_lengths)),
         look_records=len(look_lengths),
     )
 

@@ -2,7 +2,7 @@
 
     peak = standing + 12 bytes x adapter parameters + max(step, look)
     step = micro-batch x longest record x bytes per token + logits of one block
-    look = tokens answered at once x (key/value cache + one layer's activations) + logits of one chunk
+    look = tokens answered at once x key/value cache + tokens of a pass x one layer's activations + logits of one chunk
 
 Standing is what the process holds with the base and the adapter in place. Gradients and AdamW's two moments take
 12 bytes for each adapter parameter. Bytes per token are what autograd keeps for the way back: layers x widths x
@@ -46,6 +46,8 @@ class MemoryShape:
     """Logits that the loss holds at once."""
     look_tokens: int
     """Most tokens that a validation look answers at once."""
+    look_pass_tokens: int
+    """Most of them that are run in one pass."""
     look_records: int
 
 
@@ -54,7 +56,7 @@ def needed_bytes(shape: MemoryShape, micro_batch_size: int) -> int:
     tokens, labels = micro_batch_size * shape.longest, micro_batch_size * shape.longest_labels
     step = tokens * shape.activation_bytes_per_token
     step += _LOGITS_COPIES_IN_STEP * _logits_bytes(shape, labels, at_once=shape.step_logits)
-    look = shape.look_tokens * (shape.cache_bytes_per_token + shape.layer_bytes_per_token)
+    look = shape.look_tokens * shape.cache_bytes_per_token + shape.look_pass_tokens * shape.layer_bytes_per_token
     look += _LOGITS_COPIES_IN_LOOK * _logits_bytes(shape, shape.look_records, at_once=_LOGITS_AT_ONCE)
     return int(_ADAMW_BYTES * shape.adapter_parameters + max(step, look))
 

@@ -16,6 +16,7 @@ SHAPE = MemoryShape(
     longest_labels=5,
     step_logits=2**20,
     look_tokens=1_000,
+    look_pass_tokens=300,
     look_records=10,
 )
 
@@ -27,12 +28,18 @@ def test_a_step_needs_activations_logits_and_the_optimizer() -> None:
 def test_a_look_counts_where_it_needs_more_than_a_step() -> None:
     shape = replace(SHAPE, look_tokens=100_000)
 
-    assert needed_bytes(shape, 1) == 12 * 1_000 + 100_000 * 600 + 2 * 10 * 1_000 * 4
+    assert needed_bytes(shape, 1) == 12 * 1_000 + 100_000 * 100 + 300 * 500 + 2 * 10 * 1_000 * 4
 
 
 def test_logits_are_bounded_by_those_of_a_block() -> None:
     shape = replace(
-        SHAPE, vocabulary=2**18, longest_labels=10_000, activation_bytes_per_token=0, look_tokens=0, look_records=0
+        SHAPE,
+        vocabulary=2**18,
+        longest_labels=10_000,
+        activation_bytes_per_token=0,
+        look_tokens=0,
+        look_pass_tokens=0,
+        look_records=0,
     )
 
     assert needed_bytes(shape, 64) == 12 * 1_000 + 3 * 2**20 * 4
