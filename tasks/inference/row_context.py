@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 _WORTH_SHARING = 8
 """Tokens below which a shared prefix costs more in an extra pass than it saves."""
-_PASS_TOKENS = 64
-"""On a CPU a pass takes as long as so many tokens more."""
+_PART_PADDING = 64
+"""Most tokens of padding in a pass on a CPU, which takes as long as one more pass does."""
 _PART_TOKENS = 2**11
-"""Of a pass on a CPU: with more, it waits for the system to hand out the memory of what lies between the layers."""
+"""Of a pass on a CPU, unless one row has more. With more, it waits for the system to hand out the memory of what lies
+between the layers."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def run_prompts(
     first_position = len(prefix.token_ids)
     parts = [slice(len(tails))]
     if style is not None and model.device.type == "cpu":
-        parts = plan_parts([len(tail) for tail in tails], padding=_PASS_TOKENS, tokens=_PART_TOKENS)
+        parts = plan_parts([len(tail) for tail in tails], padding=_PART_PADDING, tokens=_PART_TOKENS)
     if len(parts) == 1:
         tokens, positions = left_padded(tails, pad_id=pad_id, first_position=first_position, device=model.device)
         context = RowContext.growing(model, style, prefix=prefix, room=room)
@@ -180,9 +181,11 @@ def run_prompts(
     return context, _right_aligned(states, fill=0.0), context.positions[:, first_position:]
 
 
-def most_tokens_of_a_pass(device: str, lengths: Sequence[int]) -> int:
+def most_tokens_of_a_pass(model: PreTrainedModel, lengths: Sequence[int]) -> int:
     """Return how many tokens `run_prompts` runs at once, at most, of rows of these lengths in one batch."""
-    return min(sum(lengths), max([_PART_TOKENS, *lengths])) if device == "cpu" else sum(lengths)
+    if mask_style(model) is None or model.device.type != "cpu":
+        return sum(lengths)
+    return min(sum(lengths), max([_PART_TOKENS, *lengths]))
 
 
 def own_tokens(prompts: Sequence[Sequence[int]], prefix: SharedPrefix) -> list[Sequence[int]]:

@@ -94,8 +94,10 @@ def _answers(job: dict[str, Any], tracking_uri: str) -> dict[str, Any]:
             tokens[place, : len(answer["tokens"])] = answer["tokens"]
         arrays |= {f"tokens_{run}": tokens, f"logits_{run}": np.stack([answer["logits"] for answer in said])}
     if job["labels"]:
-        said = [*model.predict(rows[:1]), *model.predict(rows[1:], params={"batch_size": job["batch_size"]})]
-        arrays["labels"] = np.array([job["labels"].index(label) for label in said], dtype=np.int64)
+        chosen = list(model.predict(rows[:1]))  # alone, as a single request is
+        if len(rows) > 1:
+            chosen += model.predict(rows[1:], params={"batch_size": job["batch_size"]})
+        arrays["labels"] = np.array([job["labels"].index(label) for label in chosen], dtype=np.int64)
     return arrays
 
 

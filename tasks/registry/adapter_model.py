@@ -199,7 +199,8 @@ class AdapterModel(PythonModel):  # type: ignore[misc]
         longest = max(map(len, labels)) - 1
         if longest == 0:
             return [0.0] * len(labels)
-        repeated = copy.deepcopy(cache)
+        repeated = copy.copy(cache)
+        repeated.layers = [copy.copy(layer) for layer in cache.layers]
         repeated.batch_select_indices(torch.tensor(rows, device=self._model.device))
         padded = [label[:-1] + [0] * (longest + 1 - len(label)) for label in labels]
         tokens = torch.tensor(padded, device=self._model.device)

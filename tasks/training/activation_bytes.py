@@ -62,7 +62,7 @@ def memory_shape(
         longest_labels=max(example.label_count for example in examples),
         step_logits=logits_held(loaded.device),
         look_tokens=min(token_budget, sum(look_lengths)),
-        look_pass_tokens=min(token_budget, most_tokens_of_a_pass(loaded.device, look_lengths)),
+        look_pass_tokens=min(token_budget, most_tokens_of_a_pass(loaded.model, look_lengths)),
         look_records=len(look_lengths),
     )
 

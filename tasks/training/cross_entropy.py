@@ -38,6 +38,9 @@ def loss_and_gradient(
     output layer, which is the gradient (as attention is in Dao et al. 2022, arXiv:2205.14135; for the loss see Wijmans
     et al. 2024, arXiv:2411.09009). A block's logits stay in the processor's cache and the others are never written.
 
+    The wanted token stays out of that product: where it is nearly certain, rounding to bf16 beside it would lose all
+    others, and what is left when it is taken off again is the gradient.
+
     Args:
         hidden: [labels, width], outside of any graph.
         targets: [labels], the tokens wanted.
@@ -52,9 +55,9 @@ def loss_and_gradient(
     weight = layer.weight
     states = hidden.to(weight.dtype)
     largest = torch.full((len(hidden),), -torch.inf, device=hidden.device)
-    total, wanted = torch.zeros_like(largest), torch.zeros_like(largest)
-    softmax_side = torch.zeros(hidden.shape, device=hidden.device)
-    even_side = torch.zeros_like(softmax_side)
+    others, wanted = torch.zeros_like(largest), torch.zeros_like(largest)
+    others_side = torch.zeros(hidden.shape, device=hidden.device)
+    even_side = torch.zeros_like(others_side)
     size = max(_LEAST_BLOCK, entries // max(1, len(hidden)))
     for start in range(0, len(weight), size):
         tokens = slice(start, start + size)
@@ -64,14 +67,16 @@ def loss_and_gradient(
         wanted[here] = logits[here, targets[here] - start]
         before, largest = largest, torch.maximum(largest, logits.amax(dim=-1))
         weights = logits.sub_(largest[:, None]).exp_()
+        weights[here, targets[here] - start] = 0.0
         shrink = torch.exp(before - largest)
-        total.mul_(shrink).add_(weights.sum(dim=-1))
-        softmax_side.mul_(shrink[:, None]).add_(_product(weights.mul_(slope), weight[tokens]))
+        others.mul_(shrink).add_(weights.sum(dim=-1))
+        others_side.mul_(shrink[:, None]).add_(_product(weights.mul_(slope), weight[tokens]))
         if label_smoothing:
             even_side += _product(torch.ones_like(weights).mul_(slope), weight[tokens])
+    total = others + torch.exp(wanted - largest)
     loss = (largest + total.log() - wanted).sum()
     target_side = weight[targets].float() * layer.scaling.slope(wanted[:, None])
-    gradient = softmax_side / total[:, None] - (1.0 - label_smoothing) * target_side
+    gradient = others_side / total[:, None] + (label_smoothing - others / total)[:, None] * target_side
     if label_smoothing:
         gradient -= even_side * (label_smoothing / len(weight))
     return loss, gradient.to(hidden.dtype)

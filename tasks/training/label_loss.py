@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from configs.errors import BaseModelError
-from tasks.inference.forward import logit_scaling, output_logits
+from tasks.inference.forward import logit_scaling
 from tasks.training.batches import Example, PackedBatch, pack_batch
 from tasks.training.cross_entropy import OutputLayer, loss_and_gradient
 
@@ -67,9 +67,9 @@ def check_label_logits(model: PreTrainedModel, example: Example, *, pad_id: int,
         BaseModelError: they are not finite, or differ: the architecture does something to them that isn't known here;
             or the output layer is no plain matrix.
     """
-    output_layer(model)
+    layer = output_layer(model)
     batch = pack_batch([example], pad_id=pad_id)
-    ours = output_logits(model, hidden_at_labels(model, batch, device=device))
+    ours = layer.block(hidden_at_labels(model, batch, device=device).to(layer.weight.dtype), slice(None))
     own = model(input_ids=torch.from_numpy(batch.input_ids).to(device), use_cache=False).logits.float()
     own = own[batch.rows, batch.columns]
     if not own.isfinite().all():

@@ -78,7 +78,7 @@ def test_batches_and_their_padding_do_not_change_answers(model: PreTrainedModel,
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["shared prefix", "whole prompts"])
-@pytest.mark.parametrize("limits", [{"_PASS_TOKENS": 0}, {"_PART_TOKENS": 1}], ids=["no padding", "rows alone"])
+@pytest.mark.parametrize("limits", [{"_PART_PADDING": 0}, {"_PART_TOKENS": 1}], ids=["no padding", "rows alone"])
 def test_prompts_that_run_in_parts_leave_what_they_leave_together(
     model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int], shared: bool
 ) -> None:
@@ -93,7 +93,7 @@ def test_prompts_that_run_in_parts_leave_what_they_leave_together(
         answers = generate(model, PROMPTS, **SETTINGS, shared_prefix=prefix, on_logits=note)
         return answers, [torch.stack(steps) for steps in seen.values()]
 
-    monkeypatch.setattr(row_context, "_PASS_TOKENS", 1000)
+    monkeypatch.setattr(row_context, "_PART_PADDING", 1000)
     together = answered()
     for name, value in limits.items():
         monkeypatch.setattr(row_context, name, value)
@@ -112,12 +112,21 @@ def test_rows_of_other_lengths_run_without_padding_where_that_costs_more_than_a_
     hook = gemma3.base_model.register_forward_pre_hook(
         lambda *arguments: widths.append(arguments[2]["input_ids"].shape[1]), with_kwargs=True
     )
-    monkeypatch.setattr(row_context, "_PASS_TOKENS", 3)
+    monkeypatch.setattr(row_context, "_PART_PADDING", 3)
 
     generate(gemma3, PROMPTS, **{**SETTINGS, "max_new_tokens": 1}, shared_prefix=NO_PREFIX)
     hook.remove()
 
     assert widths == [30, 25, 20, 15, 12]
+
+
+@pytest.mark.parametrize(("lengths", "expected"), [([40, 30], 70), ([500] * 9, 2048), ([3000, 9, 9], 3000)])
+def test_a_pass_holds_what_is_said_of_it(
+    gemma3: PreTrainedModel, monkeypatch: pytest.MonkeyPatch, lengths: list[int], expected: int
+) -> None:
+    assert row_context.most_tokens_of_a_pass(gemma3, lengths) == expected
+    monkeypatch.setattr(row_context, "mask_style", lambda _: None)
+    assert row_context.most_tokens_of_a_pass(gemma3, lengths) == sum(lengths)
 
 
 def test_the_padding_token_does_not_matter(gemma3: PreTrainedModel) -> None:

@@ -41,6 +41,13 @@ def logits(loaded: LoadedBase) -> torch.Tensor:
         return loaded.model(torch.arange(3, 30)[None]).logits.float()
 
 
+def test_the_norms_of_a_base_on_a_cpu_are_quick(loaded: LoadedBase) -> None:
+    norms = [module for module in loaded.model.modules() if type(module).__name__.endswith("RMSNorm")]
+
+    assert norms
+    assert all("forward" in vars(norm) for norm in norms)
+
+
 def test_an_adapter_changes_the_answers_only_inside_its_block(loaded: LoadedBase, adapter: Path) -> None:
     plain = logits(loaded)
 

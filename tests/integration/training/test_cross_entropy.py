@@ -48,17 +48,29 @@ def test_loss_and_gradient_are_those_of_torch(
     torch.testing.assert_close(gradient.double(), expected, rtol=1e-4, atol=1e-5 * max(1.0, size))
 
 
-def test_in_bf16_it_is_as_close_to_the_exact_gradient_as_torch() -> None:
-    layer = OutputLayer(_layer(PLAIN).weight.bfloat16(), None, PLAIN)
-    hidden = _drawn(len(TARGETS), WIDTH, seed=4).bfloat16()
+@pytest.mark.parametrize("certainty", [0.0, 3.0, 6.0, 9.0, 12.0])
+def test_in_bf16_each_row_is_as_close_to_the_exact_gradient_as_torch(certainty: float) -> None:
+    """A certain label beside one rival: rounding must not lose the rival, nor the others."""
+    weight = _drawn(VOCABULARY, WIDTH, seed=3).bfloat16()
+    layer = OutputLayer(weight, None, PLAIN)
+    rivals = (TARGETS + 1) % VOCABULARY
+    hidden = _drawn(len(TARGETS), WIDTH, seed=4)
+    if certainty:
+        # the states whose logits are so much higher for the target than for its rival, and for it than for the rest
+        pair = torch.stack([weight[TARGETS].float(), weight[rivals].float()], dim=1)
+        heights = torch.tensor([30.0 + certainty, 30.0]).expand(len(TARGETS), 2)
+        hidden = torch.linalg.lstsq(pair, heights[..., None]).solution[..., 0]
+    hidden = hidden.bfloat16()
     exact, theirs = hidden.double().requires_grad_(), hidden.clone().requires_grad_()
+    rounded = (theirs @ weight.T).float()
     (expected,) = torch.autograd.grad(_plain(exact, layer, 0.0), exact)
-    (rounded,) = torch.autograd.grad(cross_entropy((theirs @ layer.weight.T).float(), TARGETS, reduction="sum"), theirs)
+    (torchs,) = torch.autograd.grad(cross_entropy(rounded, TARGETS, reduction="sum"), theirs)
 
     _, gradient = loss_and_gradient(hidden, TARGETS, layer=layer, entries=1)
 
     assert gradient.dtype == torch.bfloat16
-    assert (gradient - expected).abs().max() <= 1.5 * (rounded - expected).abs().max()
+    ours, others = ((each - expected).norm(dim=-1) / expected.norm(dim=-1) for each in (gradient, torchs))
+    assert (ours <= 1.5 * others + 0.01).all(), (ours, others)
 
 
 def test_the_hidden_states_are_left_as_they_are() -> None:

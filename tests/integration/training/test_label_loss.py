@@ -139,6 +139,18 @@ def test_an_architecture_that_does_something_else_to_its_logits_is_refused() -> 
         check_label_logits(model, EXAMPLES[0], pad_id=0, device="cpu")
 
 
+def test_an_output_layer_that_does_more_than_its_matrix_is_refused() -> None:
+    class Louder(torch.nn.Linear):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return super().forward(inputs) * 30
+
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **SMALL)).eval()
+    model.lm_head.__class__ = Louder
+
+    with pytest.raises(BaseModelError, match="'llama' transforms its logits"):
+        check_label_logits(model, EXAMPLES[0], pad_id=0, device="cpu")
+
+
 def test_a_base_whose_logits_are_not_finite_is_refused() -> None:
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **SMALL)).eval()
     model.model.norm.weight.data.fill_(float("inf"))
