@@ -34,8 +34,12 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
         whole = cls(None, capacity=capacity)
         whole._length = max(layer._length for layer in layers)
         whole.lazy_initialization(layers[0].keys, layers[0].values)
-        parts = zip(*((layer.keys, layer.values) for layer in layers), strict=True)
-        whole._room = [_stacked(states, prefix_length, whole._length, capacity=capacity) for states in parts]
+        for parts in zip(*((layer.keys, layer.values) for layer in layers), strict=True):
+            tails = right_aligned([states[:, :, prefix_length:] for states in parts], dim=2, fill=0.0)
+            room = tails.new_empty((*tails.shape[:2], capacity, tails.shape[3]))
+            room[:, :, :prefix_length] = parts[0][:1, :, :prefix_length]
+            room[:, :, prefix_length : whole._length] = tails
+            whole._room.append(room)
         whole._show()
         return whole
 
@@ -125,17 +129,18 @@ def passing_cache(layer_count: int, prefix: Sequence[KeysValues] | None) -> Cach
     return Cache(layers=[PassingLayer(prefix[index] if prefix else None) for index in range(layer_count)])
 
 
-def _stacked(parts: Sequence[torch.Tensor], prefix_length: int, length: int, *, capacity: int) -> torch.Tensor:
-    first = parts[0]
-    rows = sum(len(part) for part in parts)
-    room = first.new_zeros((rows, first.shape[1], capacity, first.shape[3]))
+def right_aligned(parts: Sequence[torch.Tensor], *, dim: int, fill: float) -> torch.Tensor:
+    """Return tensors below each other, [rows, …], their last entries along `dim` in one column."""
+    longest = max(part.shape[dim] for part in parts)
+    shape = [sum(map(len, parts)), *parts[0].shape[1:]]
+    shape[dim] = longest
+    whole = parts[0].new_full(shape, fill)
     start = 0
     for part in parts:
-        own = room[start : start + len(part)]
-        own[:, :, :prefix_length] = part[:, :, :prefix_length]
-        own[:, :, length - part.shape[2] + prefix_length : length] = part[:, :, prefix_length:]
+        own = whole[start : start + len(part)]
+        own.narrow(dim, longest - part.shape[dim], part.shape[dim]).copy_(part)
         start += len(part)
-    return room
+    return whole
 
 
 def _length(prefix: KeysValues | None) -> int:

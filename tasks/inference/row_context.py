@@ -12,7 +12,14 @@ from transformers.cache_utils import Cache, DynamicCache
 from tasks.inference.attention_masks import MaskStyle, attention_masks, mask_style, visible_keys
 from tasks.inference.batching import common_prefix_length, plan_parts
 from tasks.inference.forward import evaluation_mode
-from tasks.inference.key_values import KeysValues, RoomyLayer, joined_cache, passing_cache, roomy_cache
+from tasks.inference.key_values import (
+    KeysValues,
+    RoomyLayer,
+    joined_cache,
+    passing_cache,
+    right_aligned,
+    roomy_cache,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -72,7 +79,7 @@ class RowContext:
         shared, first = len(prefix.token_ids), parts[0]
         cache = joined_cache([part._cache for part in parts], prefix_length=shared, capacity=shared + room)
         whole = cls(first._model, first._style, cache=cache, prefix=prefix)
-        tails = _right_aligned([part._key_positions[:, shared:] for part in parts], fill=-1)
+        tails = right_aligned([part._key_positions[:, shared:] for part in parts], dim=1, fill=-1)
         whole._key_positions = torch.cat([whole._key_positions.expand(len(tails), -1), tails], dim=1)
         return whole
 
@@ -178,7 +185,7 @@ def run_prompts(
         contexts.append(RowContext.growing(model, style, prefix=prefix, room=tokens.shape[1]))
         states.append(contexts[-1].feed(tokens, positions))
     context = RowContext.joined(contexts, prefix=prefix, room=room)
-    return context, _right_aligned(states, fill=0.0), context.positions[:, first_position:]
+    return context, right_aligned(states, dim=1, fill=0.0), context.positions[:, first_position:]
 
 
 def most_tokens_of_a_pass(model: PreTrainedModel, lengths: Sequence[int]) -> int:
@@ -218,17 +225,6 @@ def left_padded(
         [-1] * (longest - len(row)) + list(range(first_position, first_position + len(row))) for row in rows
     ]  # fmt: skip
     return torch.tensor(tokens, device=device), torch.tensor(positions, device=device)
-
-
-def _right_aligned(parts: Sequence[torch.Tensor], *, fill: float) -> torch.Tensor:
-    """Return [rows, columns, …] tensors below each other, their last columns in one."""
-    longest = max(part.shape[1] for part in parts)
-    whole = parts[0].new_full((sum(map(len, parts)), longest, *parts[0].shape[2:]), fill)
-    start = 0
-    for part in parts:
-        whole[start : start + len(part), longest - part.shape[1] :] = part
-        start += len(part)
-    return whole
 
 
 def _layer_count(model: PreTrainedModel) -> int:

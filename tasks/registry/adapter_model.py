@@ -106,8 +106,7 @@ class AdapterModel(PythonModel):  # type: ignore[misc]
         import torch
         from transformers import DynamicCache
 
-        tokens, mask = self._padded([self._writer.prompt_ids(row) for row in rows])
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        tokens, mask, positions = self._padded([self._writer.prompt_ids(row) for row in rows])
         stops = [self._writer.end_token_id(row) for row in rows]
         cache, first = DynamicCache(config=self._model.config), None
         answers: list[list[int]] = [[] for _ in rows]
@@ -142,12 +141,13 @@ class AdapterModel(PythonModel):  # type: ignore[misc]
             for draft, stop in zip(drafts, stops, strict=True)
         ]
         prompts = [self._writer.prompt_ids(row) for row in rows]
-        tokens, mask = self._padded([prompt + steps[:-1] for prompt, steps in zip(prompts, wanted, strict=True)])
+        drafted = [prompt + steps[:-1] for prompt, steps in zip(prompts, wanted, strict=True)]
+        tokens, mask, positions = self._padded(drafted)
         logits = self._logits(
             tokens,
             DynamicCache(config=self._model.config),
             attention_mask=mask,
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            position_ids=positions,
             logits_to_keep=max(map(len, wanted)),
         )
         said = logits.argmax(dim=-1).tolist()
@@ -158,14 +158,15 @@ class AdapterModel(PythonModel):  # type: ignore[misc]
             for row, steps, stop in zip(logits, wanted, stops, strict=True)
         ]
 
-    def _padded(self, prompts: Sequence[list[int]]) -> tuple[Any, Any]:
-        """Return [rows, longest] tokens, padded on the left, and 1 where there is one."""
+    def _padded(self, prompts: Sequence[list[int]]) -> tuple[Any, Any, Any]:
+        """Return [rows, longest] tokens, padded on the left, 1 where there is one, and the position of each."""
         import torch
 
         longest, pad = max(map(len, prompts)), self._writer.pad_token_id
         tokens = [[pad] * (longest - len(prompt)) + prompt for prompt in prompts]
-        mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-        return torch.tensor(tokens, device=self._model.device), torch.tensor(mask, device=self._model.device)
+        there = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        mask = torch.tensor(there, device=self._model.device)
+        return torch.tensor(tokens, device=self._model.device), mask, (mask.cumsum(1) - 1).clamp(min=0)
 
     def _best_labels(self, rows: Sequence[dict[str, Any]]) -> list[str]:
         """Return the label of each row whose tokens, its end token included, are the most probable after its prompt."""
@@ -173,8 +174,7 @@ class AdapterModel(PythonModel):  # type: ignore[misc]
 
         labels = self._spec["labels"]
         ids = [[self._writer.label_ids(row, label) for label in labels] for row in rows]
-        tokens, mask = self._padded([self._writer.prompt_ids(row) for row in rows])
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        tokens, mask, positions = self._padded([self._writer.prompt_ids(row) for row in rows])
         cache = DynamicCache(config=self._model.config)
         logits = self._logits(tokens, cache, attention_mask=mask, position_ids=positions, logits_to_keep=1)[:, -1]
         first = logits.log_softmax(dim=-1)

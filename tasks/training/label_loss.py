@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _LABELS_AT_ONCE = 1024
+"""In one sweep over the vocabulary: more would make its blocks too narrow for fast products."""
 _LOGITS_TOLERANCE = 0.02
 """Of the largest logit: far above rounding in bf16, far below any scaling that an architecture may apply."""
 

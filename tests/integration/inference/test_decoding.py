@@ -39,20 +39,28 @@ def test_generate_equals_transformers_own_greedy_decoding(model: PreTrainedModel
     assert len(set(map(len, answers))) > 1, "the answers should end at different steps"
 
 
+def answered(model: PreTrainedModel, **more: Any) -> tuple[list[list[int]], list[torch.Tensor]]:
+    """The answers to all prompts, and the [steps, vocabulary] logits behind each."""
+    seen: dict[int, list[torch.Tensor]] = {row: [] for row in range(len(PROMPTS))}
+
+    def note(rows: Any, values: torch.Tensor) -> None:
+        for row, value in zip(rows, values, strict=True):
+            seen[row].append(value)
+
+    answers = generate(model, PROMPTS, **{**SETTINGS, **more}, on_logits=note)
+    return answers, [torch.stack(steps) for steps in seen.values()]
+
+
+def assert_close(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> None:
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
 def test_sharing_the_prefix_does_not_change_logits(gemma3: PreTrainedModel) -> None:
-    logits = {}
-    for name, prefix in (("shared", share_prefix(gemma3, PROMPTS)), ("alone", NO_PREFIX)):
-        seen: dict[int, list[torch.Tensor]] = {row: [] for row in range(len(PROMPTS))}
+    _, shared = answered(gemma3, shared_prefix=share_prefix(gemma3, PROMPTS))
+    _, alone = answered(gemma3, shared_prefix=NO_PREFIX)
 
-        def note(rows: Any, values: torch.Tensor, seen: dict[int, list[torch.Tensor]] = seen) -> None:
-            for row, value in zip(rows, values, strict=True):
-                seen[row].append(value)
-
-        generate(gemma3, PROMPTS, **SETTINGS, shared_prefix=prefix, on_logits=note)
-        logits[name] = [torch.stack(steps) for steps in seen.values()]
-
-    for shared, alone in zip(logits["shared"], logits["alone"], strict=True):
-        torch.testing.assert_close(shared, alone, rtol=1e-4, atol=1e-4)
+    assert_close(shared, alone)
 
 
 def test_the_shared_prefix_is_what_all_prompts_begin_with(gemma3: PreTrainedModel) -> None:
@@ -82,27 +90,16 @@ def test_batches_and_their_padding_do_not_change_answers(model: PreTrainedModel,
 def test_prompts_that_run_in_parts_leave_what_they_leave_together(
     model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int], shared: bool
 ) -> None:
-    def answered() -> tuple[list[list[int]], list[torch.Tensor]]:
-        seen: dict[int, list[torch.Tensor]] = {row: [] for row in range(len(PROMPTS))}
-
-        def note(rows: Any, values: torch.Tensor) -> None:
-            for row, value in zip(rows, values, strict=True):
-                seen[row].append(value)
-
-        prefix = None if shared else NO_PREFIX
-        answers = generate(model, PROMPTS, **SETTINGS, shared_prefix=prefix, on_logits=note)
-        return answers, [torch.stack(steps) for steps in seen.values()]
-
+    prefix = None if shared else NO_PREFIX
     monkeypatch.setattr(row_context, "_PART_PADDING", 1000)
-    together = answered()
+    answers_together, together = answered(model, shared_prefix=prefix)
     for name, value in limits.items():
         monkeypatch.setattr(row_context, name, value)
 
-    answers, logits = answered()
+    answers, logits = answered(model, shared_prefix=prefix)
 
-    assert answers == together[0]
-    for ours, theirs in zip(logits, together[1], strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert answers == answers_together
+    assert_close(logits, together)
 
 
 def test_rows_of_other_lengths_run_without_padding_where_that_costs_more_than_a_pass(
@@ -149,23 +146,12 @@ def _drafts(answers: list[list[int]], kind: str) -> list[list[int]]:
 @pytest.mark.parametrize("token_budget", [1, 60, 100_000])
 @pytest.mark.parametrize("kind", ["right", "wrong from the middle on", "too long", "anything"])
 def test_a_draft_changes_no_answer_and_no_logits(model: PreTrainedModel, kind: str, token_budget: int) -> None:
-    def answered(**drafts: Any) -> tuple[list[list[int]], list[torch.Tensor]]:
-        seen: dict[int, list[torch.Tensor]] = {row: [] for row in range(len(PROMPTS))}
+    answers, logits = answered(model, token_budget=token_budget)
 
-        def note(rows: Any, values: torch.Tensor) -> None:
-            for row, value in zip(rows, values, strict=True):
-                seen[row].append(value)
-
-        answers = generate(model, PROMPTS, **{**SETTINGS, "token_budget": token_budget}, **drafts, on_logits=note)
-        return answers, [torch.stack(steps) for steps in seen.values()]
-
-    answers, logits = answered()
-
-    guessed, guessed_logits = answered(drafts=_drafts(answers, kind))
+    guessed, guessed_logits = answered(model, token_budget=token_budget, drafts=_drafts(answers, kind))
 
     assert guessed == answers
-    for ours, plain in zip(guessed_logits, logits, strict=True):
-        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4)
+    assert_close(guessed_logits, logits)
 
 
 def test_a_right_draft_takes_one_pass(gemma3: PreTrainedModel) -> None:
