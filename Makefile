@@ -19,7 +19,7 @@ $(VENV)/.ready: constraints.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,team,dev]'
 	@touch $@
 
-demo: setup   ## Fine-tune Gemma 3 270M on ICD-10 terms, with proof (10 to 28 minutes on 2 cores)
+demo: setup   ## Fine-tune Gemma 3 270M on ICD-10 terms, with proof (9 to 28 minutes on 2 cores)
 	$(BIN)/burnish finetune --recipe configs/icd10.yaml
 
 up: setup     ## Start MLflow, Prefect and a worker on this machine; print their addresses

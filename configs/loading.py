@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ SHIPPED = Path(__file__).parent
 _MAX_BYTES = 1_000_000
 _MAX_DEPTH = 20
 _MOST_FILES_SHOWN = 10
+_DATA_ENDINGS = (".csv", ".jsonl", ".parquet")
 
 
 def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
@@ -29,6 +30,8 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
             lists every problem with file, dotted key, what was found and what is allowed.
     """
     path = Path(path)
+    if path.suffix.lower() in _DATA_ENDINGS:
+        raise RecipeError(f"{path} is a data file; `burnish init {path}` looks at it and writes a recipe for it")
     document = _read_yaml(path)
     for override in overrides:
         _apply_override(document, override)
@@ -196,9 +199,21 @@ def _suggestion(location: Sequence[Any]) -> str:
     for part in location[:-1]:
         annotation = getattr(fields, "model_fields", {}).get(part)
         fields = annotation.annotation if annotation is not None else None
-    known = sorted(getattr(fields, "model_fields", {}))
-    hint = did_you_mean(str(location[-1]), known)
+    name = str(location[-1])
+    elsewhere = _keys_named(name)
+    hint = f"did you mean {' or '.join(elsewhere)}?" if elsewhere else did_you_mean(name, sorted(_fields(fields)))
     return f"; {hint}" if hint else ""
+
+
+def _keys_named(name: str) -> list[str]:
+    """Dotted keys of that name at the top or in a section: people leave the section out, or take another one."""
+    sections = {key: _fields(field.annotation) for key, field in Recipe.model_fields.items()}
+    found = [f"{section}.{name}" for section, fields in sections.items() if name in fields]
+    return [name, *found] if name in sections else found
+
+
+def _fields(section: Any) -> Collection[str]:
+    return getattr(section, "model_fields", {})
 
 
 def _shown(value: Any) -> str:

@@ -58,7 +58,8 @@ def decide_retrain(recipe: Recipe, project_root: Path, request: RetrainRequest) 
         {"burnish.retrain": f"{now.isoformat(timespec='seconds')} {outcome}: {decision.sentence}"},
     )
     _show(recipe.name, "retrain-decision", decision_as_markdown(recipe.name, decision))
-    log.info("%s: %s", outcome, decision.sentence)
+    if decision.go:  # why it is skipped, the flow's final state says
+        log.info("retrain: %s", decision.sentence)
     return decision
 
 

@@ -77,12 +77,12 @@ def sparkline(trial: TrialView, *, top: float) -> str:
 def standing(view: StudyView, *, at_work: bool) -> str:
     """How the study stands, in one line."""
     best = "none finished yet" if view.best is None else f"best: trial {view.best.number} with {view.best.value:.3f}"
-    parts = [view.name, best, f"{view.seconds / 60:.1f} minutes trained"]
+    parts = [view.name, best, f"{view.machine_seconds / 60:.1f} minutes of machine time"]
     if view.ended:
         return "; ".join([*parts, f"ended: {view.ended}"])
     parts.append(f"{view.trials_left} of {view.trial_budget} trials left")
     if view.affordable_seconds is not None:
-        left = max(0.0, view.affordable_seconds - view.seconds) / 60
+        left = max(0.0, view.affordable_seconds - view.machine_seconds) / 60
         parts.append(f"{left:.1f} minutes left of search.max_cost")
     if view.confirmations:
         parts.append(f"{view.confirmations} confirmations ended")

@@ -53,7 +53,7 @@ class Agenda:
         self._stopped = False
         self._running = 0
         self._confirmations: list[TrialRequest] | None = None
-        self._earlier_seconds = sum(row.seconds for row in study.rows()) / search.slots
+        self._earlier_seconds = sum(row.machine_seconds for row in study.rows())
         if not self._live_rows():
             for parameters in self._first_parameters(warm_start)[study.begun :]:
                 study.enqueue(parameters)
@@ -149,7 +149,7 @@ class Agenda:
             rows=[row for row in rows if row.number >= self._study.forgiven],
             running=self._running,
             minutes=(self._earlier_seconds + self._clock() - self._started) / 60,
-            training_seconds=sum(row.seconds for row in (*rows, *confirmations)),
+            training_seconds=sum(row.machine_seconds for row in (*rows, *confirmations)),
         )
         self.ended_because = (
             why_no_more_trials(

@@ -25,7 +25,7 @@ class Spent:
     minutes: float
     """Since the study began, pauses left out."""
     training_seconds: float
-    """Of all trials and confirmations that ended."""
+    """Machine time of all trials and confirmations that ended."""
 
 
 def trial_budget(search: Search) -> int:
@@ -34,7 +34,7 @@ def trial_budget(search: Search) -> int:
 
 
 def affordable_seconds(max_cost: float | None, price_per_hour: float) -> float | None:
-    """Training time that the money buys; None: any."""
+    """Machine time that the money buys; None: any."""
     return None if max_cost is None or price_per_hour == 0 else max_cost / price_per_hour * 3600
 
 
@@ -70,13 +70,13 @@ def why_no_more_trials(
 
 
 def predicted_seconds(spent: Spent, search: Search) -> float:
-    """Training time in all if one more trial begins: what was spent, the trials that run, the next, the confirmations.
+    """Machine time in all if one more trial begins: what was spent, the trials that run, the next, the confirmations.
 
     Each is taken to last as long as the median trial that was trained, and a confirmation as the median one that
     finished. Before the first one has ended nothing is known and nothing is predicted.
     """
-    trained = [row.seconds for row in spent.rows if row.was_trained]
-    finished = [row.seconds for row in spent.rows if row.was_trained and row.state == "finished"]
+    trained = [row.machine_seconds for row in spent.rows if row.was_trained]
+    finished = [row.machine_seconds for row in spent.rows if row.was_trained and row.state == "finished"]
     if not trained:
         return 0.0
     typical = statistics.median(trained)

@@ -42,6 +42,8 @@ class TrialRow:
     """Best validation value; None if there was none."""
     seconds: float = 0.0
     """Training time, that of interrupted attempts included."""
+    slots: int = 1
+    """How many fine-tunes shared the machine."""
     steps: int = 0
     """Optimizer steps taken."""
     planned_steps: int = 0
@@ -61,11 +63,16 @@ class TrialRow:
         return self.state != "refused" and self.repeats is None
 
     @property
+    def machine_seconds(self) -> float:
+        """Its share of the machine's time: what is paid for. A slot that has nothing left to do isn't counted."""
+        return self.seconds / self.slots
+
+    @property
     def seconds_saved(self) -> float:
-        """Estimated time of the steps that pruning spared: steps not taken times seconds per step taken."""
+        """Estimated machine time of the steps that pruning spared: steps not taken times that of a step taken."""
         if self.state != "pruned" or self.steps == 0:
             return 0.0
-        return max(0, self.planned_steps - self.steps) * self.seconds / self.steps
+        return max(0, self.planned_steps - self.steps) * self.machine_seconds / self.steps
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ class StudyResult:
     spread: SeedSpread
     """Over all seeds of the best one."""
     seconds_trained: float
-    """All trials and confirmations."""
+    """Machine time of all trials and confirmations."""
     seconds_saved_by_pruning: float
     """Estimated; see `TrialRow.seconds_saved`."""
     ended: str = ""

@@ -104,7 +104,7 @@ def run_study(
             seed=seed, clock=clock, warm_start=warm_start, affordable_seconds=affordable_seconds,
             independent_records=independent_records,
         )  # fmt: skip
-        _Slots(agenda, open_trainer, callbacks).work_off(search.slots)
+        _Slots(agenda, open_trainer, callbacks, count=search.slots).work_off()
         study.note_end(agenda.ended_because)
         return _result(study, study_name, search=search, training=training, seed=seed, ended=agenda.ended_because)
 
@@ -117,16 +117,18 @@ class _Slots:
         agenda: Agenda,
         open_trainer: Callable[[int], AbstractContextManager[Trainer]],
         callbacks: TrialCallbacks,
+        *,
+        count: int,
     ) -> None:
-        self._agenda, self._open_trainer, self._callbacks = agenda, open_trainer, callbacks
+        self._agenda, self._open_trainer, self._callbacks, self._count = agenda, open_trainer, callbacks, count
         self._errors: list[BaseException] = []
 
-    def work_off(self, count: int) -> None:
+    def work_off(self) -> None:
         """Run the slots; the first error of any of them, or an interrupt, stops all and is raised here."""
         threads = [
             # in the caller's context, or Prefect would not know whose log lines the slot's are
             threading.Thread(target=copy_context().run, args=(self._run, slot), name=f"slot-{slot}", daemon=True)
-            for slot in range(count)
+            for slot in range(self._count)
         ]
         try:
             for thread in threads:
@@ -164,7 +166,7 @@ class _Slots:
                 self._agenda.end(work, row)
 
     def _train(self, work: Work, trainer: Trainer) -> TrialRow:
-        attempt = _Attempt(work.request)
+        attempt = _Attempt(work.request, slots=self._count)
 
         def on_report(report: dict[str, Any]) -> bool:
             self._agenda.check_going_on()
@@ -187,6 +189,7 @@ class _Attempt:
     """What is known of a fine-tune while it runs."""
 
     request: TrialRequest
+    slots: int
     step: int = 0
     planned_steps: int = 0
     end_reason: str | None = None
@@ -234,6 +237,7 @@ class _Attempt:
             "number": request.number,
             "parameters": dict(request.parameters),
             "seed": request.seed,
+            "slots": self.slots,
         }
 
 
@@ -255,7 +259,7 @@ def _result(
         runner_up=next((rival for rival in rivals if rival is not best), None),
         trials=tuple(rows),
         spread=seed_spread(best),
-        seconds_trained=sum(row.seconds for row in everything),
+        seconds_trained=sum(row.machine_seconds for row in everything),
         seconds_saved_by_pruning=sum(row.seconds_saved for row in everything),
         ended=ended,
     )

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from configs.errors import StudyError
 from tasks.search.optuna_study import BEGUN, CONFIRMATION, ENDED, NUMBER, PARAMETERS, ROW, STEPS, stop_key
+from tasks.search.results import trial_row_from_json
 from tasks.storage.optuna_database import open_storage, open_to_read
 
 
@@ -28,8 +29,8 @@ class TrialView:
     """Fraction of its training and validation value, look by look."""
     value: float | None
     """Best validation value so far."""
-    seconds: float | None
-    """Training time; None while it runs."""
+    machine_seconds: float | None
+    """What its training took of the machine's time; None while it runs."""
     reason: str | None
 
 
@@ -44,9 +45,9 @@ class StudyView:
     """That ended."""
     trial_budget: int
     affordable_seconds: float | None
-    """Training time that `search.max_cost` buys."""
-    seconds: float
-    """Training time of what ended."""
+    """Machine time that `search.max_cost` buys."""
+    machine_seconds: float
+    """Of what ended."""
     ended: str
     """Why no further trial begins, once all is over; "" before."""
 
@@ -84,14 +85,15 @@ class StudyReader:
         attributes = study.user_attrs
         trials = self._storage.get_all_trials(study._study_id, deepcopy=False)
         views = [view for trial in trials if (view := _trial_view(trial, attributes)) is not None]
-        confirmations = [row for key, row in attributes.items() if key.startswith(CONFIRMATION)]
+        rows = [trial_row_from_json(row) for key, row in attributes.items() if key.startswith(CONFIRMATION)]
         return StudyView(
             name=study.study_name,
             trials=tuple(sorted(views, key=lambda view: view.number)),
-            confirmations=len(confirmations),
+            confirmations=len(rows),
             trial_budget=int(attributes[BEGUN]["trials"]),
             affordable_seconds=attributes[BEGUN]["seconds"],
-            seconds=sum(view.seconds or 0.0 for view in views) + sum(row["seconds"] for row in confirmations),
+            machine_seconds=sum(view.machine_seconds or 0.0 for view in views)
+            + sum(row.machine_seconds for row in rows),
             ended=str(attributes.get(ENDED, "")),
         )
 
@@ -132,17 +134,17 @@ def _trial_view(trial: FrozenTrial, study_attributes: Mapping[str, Any]) -> Tria
     attributes = trial.user_attrs
     if NUMBER not in attributes or (trial.state == TrialState.FAIL and ROW not in attributes):
         return None
-    row = attributes.get(ROW)
+    row = trial_row_from_json(attributes[ROW]) if ROW in attributes else None
     curve = tuple(sorted((step / STEPS, value) for step, value in trial.intermediate_values.items()))
-    state = row["state"] if row else str(trial.state.name).lower()
+    state = row.state if row else str(trial.state.name).lower()
     if state == "running" and stop_key(attributes[NUMBER]) in study_attributes:
         state = "stopping"
     return TrialView(
         number=attributes[NUMBER],
         state=state,
-        parameters=row["parameters"] if row else attributes.get(PARAMETERS, {}),
+        parameters=row.parameters if row else attributes.get(PARAMETERS, {}),
         curve=curve,
-        value=row["value"] if row else max((value for _, value in curve), default=None),
-        seconds=row["seconds"] if row else None,
-        reason=row["reason"] if row else None,
+        value=row.value if row else max((value for _, value in curve), default=None),
+        machine_seconds=row.machine_seconds if row else None,
+        reason=row.reason if row else None,
     )

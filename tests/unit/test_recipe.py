@@ -31,6 +31,22 @@ def test_yaml_says_only_what_differs(tmp_path: Path) -> None:
     assert recipe.data.group_by is None
 
 
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [("epochs=3", "training.epochs"), ("training.shots=[4]", "baseline.shots"), ("training.seed=3", "seed")],
+)
+def test_a_key_outside_of_its_section_is_answered_with_the_dotted_one(
+    tmp_path: Path, override: str, meant: str
+) -> None:
+    with pytest.raises(RecipeError, match=re.escape(f"unknown key; did you mean {meant}?")):
+        load_recipe(write(tmp_path, SMALLEST), [override])
+
+
+def test_a_data_file_in_place_of_a_recipe_is_told_of_init(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=re.escape("tickets.csv` looks at it and writes a recipe")):
+        load_recipe(tmp_path / "tickets.csv")
+
+
 def test_overrides_go_over_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, SMALLEST + "training: {epochs: 3}\n")
 
@@ -51,7 +67,7 @@ def test_all_errors_are_reported_at_once_with_dotted_keys(tmp_path: Path) -> Non
     for expected in (
         "training.epochs: input should be greater than or equal to 1, got 0",
         "training.lora_dropout",
-        "training.lernrate: unknown key",
+        "training.lernrate: unknown key; did you mean learning_rate?",
         "promotion.min_gain",
         "recipe.yaml",
     ):

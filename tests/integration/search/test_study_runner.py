@@ -12,6 +12,7 @@ from configs.schema import Choices, Range, Search, Training
 from tasks.models.worker import JobFailed, WorkerDied
 from tasks.search.results import study_result_from_json
 from tasks.search.study_runner import run_study
+from tasks.search.study_view import StudyReader
 from tests.integration.search.fake_training import SEARCH, SEED, FakeTrainer, Heard, final_value, run
 
 
@@ -117,6 +118,22 @@ def test_seconds_trained_include_the_confirmations(url):
     result = run(url, search=with_trials(1))
 
     assert result.seconds_trained == pytest.approx(20.0)
+
+
+def test_slots_share_the_time_of_the_machine_and_its_price(url, other_url):
+    alone = run(url, search=with_trials(1))
+    shared = run(other_url, search=with_trials(1, slots=2), name=f"smoke-{0:016x}")
+
+    assert shared.seconds_trained == pytest.approx(alone.seconds_trained / 2)
+    with StudyReader(other_url, "smoke") as reader:
+        assert reader.read().machine_seconds == pytest.approx(shared.seconds_trained)
+
+
+def test_the_money_covers_twice_as_many_trials_where_two_share_the_machine(url):
+    result = run(url, search=with_trials(100, pruner="none", slots=2), affordable_seconds=55.0)
+
+    assert result.seconds_trained <= 55.0
+    assert len(result.trials) > 5
 
 
 def test_an_empty_space_is_one_trial_with_the_recipes_values(url):
