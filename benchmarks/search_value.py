@@ -62,7 +62,8 @@ def _run(
     search: Mapping[str, object],
     overrides: Sequence[str],
 ) -> Outcome:
-    asked = [*overrides, f"seed={_APART * seed}", *(f"search.{key}={value}" for key, value in search.items())]
+    asked = ["search.slots=1", *overrides, f"seed={_APART * seed}"]
+    asked += [f"search.{key}={value}" for key, value in search.items()]
     done = installation.burnish("finetune", "--recipe", recipe, *asked)
     if done.returncode:
         raise SystemExit(f"{recipe} {asked}: {done.stderr}")

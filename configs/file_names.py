@@ -1,10 +1,16 @@
-"""A name in a recipe that stands for many files: `*` for any part of a name."""
+"""Names of data files: what an ending says, and a `*` that stands for any part of a name."""
 
 from __future__ import annotations
 
 import glob
 import os
 from pathlib import Path
+from typing import Literal
+
+Format = Literal["jsonl", "csv", "parquet"]
+FORMAT_BY_ENDING: dict[str, Format] = {
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet",
+}  # fmt: skip
 
 
 def named_files(path: Path) -> list[Path]:

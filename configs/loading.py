@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import yaml
 from pydantic import ValidationError
 
 from configs.errors import RecipeError
+from configs.file_names import FORMAT_BY_ENDING
 from configs.hints import closest, did_you_mean
+from configs.known_keys import key_that_was_meant
 from configs.schema import NAME_IN_WORDS, NAME_PATTERN, Recipe
 
 SHIPPED = Path(__file__).parent
@@ -19,7 +22,6 @@ SHIPPED = Path(__file__).parent
 _MAX_BYTES = 1_000_000
 _MAX_DEPTH = 20
 _MOST_FILES_SHOWN = 10
-_DATA_ENDINGS = (".csv", ".jsonl", ".parquet")
 
 
 def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
@@ -30,8 +32,9 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
             lists every problem with file, dotted key, what was found and what is allowed.
     """
     path = Path(path)
-    if path.suffix.lower() in _DATA_ENDINGS:
-        raise RecipeError(f"{path} is a data file; `burnish init {path}` looks at it and writes a recipe for it")
+    if path.suffix.lower() in FORMAT_BY_ENDING and path.is_file():
+        command = f"burnish init {shlex.quote(str(path))}"
+        raise RecipeError(f"{path} is a data file; `{command}` looks at it and writes a recipe for it")
     document = _read_yaml(path)
     for override in overrides:
         _apply_override(document, override)
@@ -167,7 +170,8 @@ def _describe(problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"] if not _is_union_tag(part))
     found = problem["input"]
     if problem["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_suggestion(problem['loc'])}"
+        hint = key_that_was_meant(key, problem["loc"])
+        return f"{key}: unknown key; {hint}" if hint else f"{key}: unknown key"
     if problem["type"] == "missing":
         return f"{key}: required, but not given"
     if problem["type"] == "string_pattern_mismatch" and problem["ctx"]["pattern"] == NAME_PATTERN:
@@ -192,28 +196,6 @@ _UNION_TAGS = frozenset(
 def _is_union_tag(part: Any) -> bool:
     """Whether pydantic added this part to say which branch of a union it tried."""
     return isinstance(part, str) and (part in _UNION_TAGS or part.startswith(("tuple[", "literal[", "function-")))
-
-
-def _suggestion(location: Sequence[Any]) -> str:
-    fields: Any = Recipe
-    for part in location[:-1]:
-        annotation = getattr(fields, "model_fields", {}).get(part)
-        fields = annotation.annotation if annotation is not None else None
-    name = str(location[-1])
-    elsewhere = _keys_named(name)
-    hint = f"did you mean {' or '.join(elsewhere)}?" if elsewhere else did_you_mean(name, sorted(_fields(fields)))
-    return f"; {hint}" if hint else ""
-
-
-def _keys_named(name: str) -> list[str]:
-    """Dotted keys of that name at the top or in a section: people leave the section out, or take another one."""
-    sections = {key: _fields(field.annotation) for key, field in Recipe.model_fields.items()}
-    found = [f"{section}.{name}" for section, fields in sections.items() if name in fields]
-    return [name, *found] if name in sections else found
-
-
-def _fields(section: Any) -> Collection[str]:
-    return getattr(section, "model_fields", {})
 
 
 def _shown(value: Any) -> str:

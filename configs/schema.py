@@ -487,8 +487,8 @@ class Search(Section):
     """A trial also ends at a look where a finished one was clearly better: as good as it, one would at most with this
     chance (Bonferroni over the finished trials). None: halving alone."""
     slots: int = Field(default=1, ge=1, le=64)
-    """Trials at once, each in its own process: one GPU each where there are GPUs, else a share of the cores, on which
-    short records take less time in all than one trial after another."""
+    """Trials at once, each in its own process: on a GPU of its own as far as there are, else on a share of the cores,
+    where short records take less time in all than one trial after another."""
     confirmation_seeds: int = Field(default=1, ge=0, le=10)
     """Fresh seeds with which the winner and the runner-up are trained again before one is named."""
 
@@ -570,7 +570,7 @@ class Economics(Section):
     currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
     """Three-letter code, shown only."""
     training_price_per_hour: float = Field(default=0.5, ge=0)
-    """Of the machine while it trains; fine-tunes that run at once (`search.slots`) share it."""
+    """Of the machine while it trains; what a study runs at once (`search.slots`) shares it."""
     hosting_price_per_hour: float = Field(default=0.1, ge=0)
     """Of the machine that answers requests, per machine."""
     requests_per_month: int = Field(default=100_000, gt=0)

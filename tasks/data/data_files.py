@@ -18,11 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from configs.errors import DataError, StorageError
+from configs.file_names import FORMAT_BY_ENDING, Format
 
-Format = Literal["jsonl", "csv", "parquet"]
-_BY_ENDING: dict[str, Format] = {
-    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet",
-}  # fmt: skip
 _BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -53,10 +50,10 @@ def file_format(path: Path, given: Literal["auto", "jsonl", "csv", "parquet"], *
     """
     if given != "auto":
         return given
-    found = _BY_ENDING.get(path.suffix.lower())
+    found = FORMAT_BY_ENDING.get(path.suffix.lower())
     if found is None:
         raise DataError(
-            f"{key}: the ending of {path.name} tells no format; known: {', '.join(_BY_ENDING)}; "
+            f"{key}: the ending of {path.name} tells no format; known: {', '.join(FORMAT_BY_ENDING)}; "
             "or set data.source.format to jsonl, csv or parquet"
         )
     return found

@@ -92,7 +92,7 @@ def make_scorecard(
         rows: The records' order, groups and slices.
         evaluation: Metric, confidence and resamples.
         economics: Prices and load.
-        training_seconds: Time spent on training the option and on the search for it; 0 if it is not trained.
+        training_seconds: Machine time spent on training the option and on the search for it; 0 if it is not trained.
         seconds_saved_by_pruning: What the search saved by stopping trials early.
         seed: Of the bootstrap.
     """

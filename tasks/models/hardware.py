@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import subprocess
 from dataclasses import dataclass
@@ -75,6 +76,11 @@ def require_libraries_of(precision: Precision) -> None:
 def choose_device(hardware: Hardware, slot: int) -> str:
     """Device of a slot, as torch names it: GPUs are dealt in turn."""
     return f"cuda:{slot % len(hardware.gpus)}" if hardware.gpus else "cpu"
+
+
+def slots_per_device(hardware: Hardware, slots: int) -> int:
+    """How many slots share a device and its memory, at most."""
+    return math.ceil(slots / max(1, len(hardware.gpus)))
 
 
 def threads_per_slot(hardware: Hardware, slots: int) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from configs.schema import Search, Training
 from tasks.search.budget import Spent, trial_budget, why_no_more_trials
 from tasks.search.confirmation import choose_finalists, confirmation_requests
+from tasks.search.machine_time import SharedTime
 from tasks.search.optuna_study import OpenTrial, OptunaStudy
 from tasks.search.results import TrialRequest, TrialRow
 from tasks.search.space import CombinationRefused, Parameters, fitting_parameters, own_parameters, resolve_training
@@ -52,6 +53,7 @@ class Agenda:
         self._change = threading.Condition()
         self._stopped = False
         self._running = 0
+        self._shared_time = SharedTime(clock)
         self._confirmations: list[TrialRequest] | None = None
         self._earlier_seconds = sum(row.machine_seconds for row in study.rows())
         if not self._live_rows():
@@ -75,6 +77,7 @@ class Agenda:
                     return None
                 if work is not None:
                     self._running += 1
+                    self._shared_time.begin(work.request.name)
                     return work
             return None
 
@@ -97,12 +100,14 @@ class Agenda:
                 return STOPPED_BY_HAND
             return f"fell behind at step {report['step']} with {report['value']:.3g}: {reason}" if reason else None
 
-    def decide(self, work: Work, row: TrialRow) -> None:
-        """Store how a trial ended, before the world hears of it."""
+    def decide(self, work: Work, row: TrialRow) -> TrialRow:
+        """Store how a trial ended, before the world hears of it; return the row with its share of the machine."""
         with self._change:
             self.check_going_on()
+            row = replace(row, machine_share=self._shared_time.end(row.name))
             if work.trial is not None:
                 self._study.decide(work.trial, row)
+            return row
 
     def end(self, work: Work, row: TrialRow) -> None:
         """Close the work once the world has heard of it."""
@@ -149,7 +154,7 @@ class Agenda:
             rows=[row for row in rows if row.number >= self._study.forgiven],
             running=self._running,
             minutes=(self._earlier_seconds + self._clock() - self._started) / 60,
-            training_seconds=sum(row.machine_seconds for row in (*rows, *confirmations)),
+            machine_seconds=sum(row.machine_seconds for row in (*rows, *confirmations)),
         )
         self.ended_because = (
             why_no_more_trials(

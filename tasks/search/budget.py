@@ -24,7 +24,7 @@ class Spent:
     """Trials that run now."""
     minutes: float
     """Since the study began, pauses left out."""
-    training_seconds: float
+    machine_seconds: float
     """Machine time of all trials and confirmations that ended."""
 
 
@@ -72,14 +72,16 @@ def why_no_more_trials(
 def predicted_seconds(spent: Spent, search: Search) -> float:
     """Machine time in all if one more trial begins: what was spent, the trials that run, the next, the confirmations.
 
-    Each is taken to last as long as the median trial that was trained, and a confirmation as the median one that
-    finished. Before the first one has ended nothing is known and nothing is predicted.
+    Each is taken to cost as much as the median trial that was trained, and a confirmation to last as long as the median
+    one that finished, on as many slots as there are confirmations. Before the first one has ended nothing is known and
+    nothing is predicted.
     """
     trained = [row.machine_seconds for row in spent.rows if row.was_trained]
-    finished = [row.machine_seconds for row in spent.rows if row.was_trained and row.state == "finished"]
+    finished = [row.seconds for row in spent.rows if row.was_trained and row.state == "finished"]
     if not trained:
         return 0.0
     typical = statistics.median(trained)
-    finalists = min(2, len(finished) + spent.running + 1)
-    confirmation = statistics.median(finished or trained) * search.confirmation_seeds * finalists
-    return spent.training_seconds + typical * (spent.running + 1) + confirmation
+    confirmations = search.confirmation_seeds * min(2, len(finished) + spent.running + 1)
+    whole = statistics.median(finished or [row.seconds for row in spent.rows if row.was_trained])
+    confirming = whole * confirmations / max(1, min(search.slots, confirmations))
+    return spent.machine_seconds + typical * (spent.running + 1) + confirming

@@ -42,8 +42,8 @@ class TrialRow:
     """Best validation value; None if there was none."""
     seconds: float = 0.0
     """Training time, that of interrupted attempts included."""
-    slots: int = 1
-    """How many fine-tunes shared the machine."""
+    machine_share: float = 1.0
+    """Of the machine's time while its last attempt ran: a half, where another fine-tune ran beside it all along."""
     steps: int = 0
     """Optimizer steps taken."""
     planned_steps: int = 0
@@ -64,8 +64,8 @@ class TrialRow:
 
     @property
     def machine_seconds(self) -> float:
-        """Its share of the machine's time: what is paid for. A slot that has nothing left to do isn't counted."""
-        return self.seconds / self.slots
+        """What it took of the machine's time, which is what is paid for."""
+        return self.seconds * self.machine_share
 
     @property
     def seconds_saved(self) -> float:

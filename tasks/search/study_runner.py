@@ -85,7 +85,7 @@ def run_study(
         open_trainer: called with the slot number in that slot's own thread once it has work, and left in it.
         callbacks: hear of each trial.
         warm_start: parameters of an earlier study that a new one begins with; no part of its identity.
-        affordable_seconds: training time that the budget `search.max_cost` buys; None: any.
+        affordable_seconds: machine time that the budget `search.max_cost` buys; None: any.
         clock: seconds, for the budget `search.minutes`.
 
     Raises:
@@ -104,7 +104,7 @@ def run_study(
             seed=seed, clock=clock, warm_start=warm_start, affordable_seconds=affordable_seconds,
             independent_records=independent_records,
         )  # fmt: skip
-        _Slots(agenda, open_trainer, callbacks, count=search.slots).work_off()
+        _Slots(agenda, open_trainer, callbacks).work_off(search.slots)
         study.note_end(agenda.ended_because)
         return _result(study, study_name, search=search, training=training, seed=seed, ended=agenda.ended_because)
 
@@ -117,18 +117,16 @@ class _Slots:
         agenda: Agenda,
         open_trainer: Callable[[int], AbstractContextManager[Trainer]],
         callbacks: TrialCallbacks,
-        *,
-        count: int,
     ) -> None:
-        self._agenda, self._open_trainer, self._callbacks, self._count = agenda, open_trainer, callbacks, count
+        self._agenda, self._open_trainer, self._callbacks = agenda, open_trainer, callbacks
         self._errors: list[BaseException] = []
 
-    def work_off(self) -> None:
+    def work_off(self, count: int) -> None:
         """Run the slots; the first error of any of them, or an interrupt, stops all and is raised here."""
         threads = [
             # in the caller's context, or Prefect would not know whose log lines the slot's are
             threading.Thread(target=copy_context().run, args=(self._run, slot), name=f"slot-{slot}", daemon=True)
-            for slot in range(self._count)
+            for slot in range(count)
         ]
         try:
             for thread in threads:
@@ -160,13 +158,12 @@ class _Slots:
             while (work := self._agenda.take()) is not None:
                 trainer = trainer or stack.enter_context(self._open_trainer(slot))
                 self._callbacks.on_trial_started(work.request)
-                row = self._train(work, trainer)
-                self._agenda.decide(work, row)
+                row = self._agenda.decide(work, self._train(work, trainer))
                 self._callbacks.on_trial_ended(row)
                 self._agenda.end(work, row)
 
     def _train(self, work: Work, trainer: Trainer) -> TrialRow:
-        attempt = _Attempt(work.request, slots=self._count)
+        attempt = _Attempt(work.request)
 
         def on_report(report: dict[str, Any]) -> bool:
             self._agenda.check_going_on()
@@ -189,7 +186,6 @@ class _Attempt:
     """What is known of a fine-tune while it runs."""
 
     request: TrialRequest
-    slots: int
     step: int = 0
     planned_steps: int = 0
     end_reason: str | None = None
@@ -237,7 +233,6 @@ class _Attempt:
             "number": request.number,
             "parameters": dict(request.parameters),
             "seed": request.seed,
-            "slots": self.slots,
         }
 
 

@@ -16,7 +16,7 @@ from configs.schema import Template
 from tasks.inference.answers import select_records
 from tasks.inference.options import Decoding
 from tasks.metrics.metric_identity import metric_identity
-from tasks.models.hardware import libraries_of
+from tasks.models.hardware import detect_hardware, libraries_of, slots_per_device
 from tasks.models.tasks import open_worker, precision_of
 from tasks.search.budget import affordable_seconds
 from tasks.search.fresh_seed import choose_fresh_seed, seed_of_study
@@ -167,7 +167,7 @@ def train_arguments(
     return TrainArguments(
         training=request.training, template=wording, snapshots=run.settings.snapshots, snapshot=snapshot,
         labels=labels, metric=recipe.evaluation.metric, json_schema=recipe.json_schema, decoding=decoding,
-        seed=request.seed,
+        seed=request.seed, sharing=slots_per_device(detect_hardware(), recipe.search.slots),
         checkpoints=checkpoints, training_key=key, adapters=run.settings.adapters,
         micro_batches=run.settings.micro_batches,
         max_new_tokens=recipe.evaluation.max_new_tokens, token_budget=recipe.evaluation.batch_tokens,

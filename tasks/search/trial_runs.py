@@ -101,7 +101,7 @@ class TrialRuns:
 
     def _put_on_record(self, row: TrialRow) -> None:
         tracker, child = self._run.tracker, self._child_of(row.name)
-        values = {"validation_best": row.value, "training_seconds": row.seconds}
+        values = {"validation_best": row.value, "training_seconds": row.seconds, "machine_seconds": row.machine_seconds}
         rows = [MetricRow(key, value, row.steps) for key, value in values.items() if value is not None]
         tracker.log_metrics_batch(child, rows)
         peak = {} if row.memory_peak_mb is None else {"burnish.memory_peak_mb": f"{row.memory_peak_mb:.0f}"}

@@ -54,8 +54,8 @@ def training_slot(home: Path, recipe_name: str, *, slots: int) -> Iterator[None]
             except LeaseHeld as taken:
                 holders.append(str(taken))
         else:
-            several = "s" if slots > 1 else ""
-            raise LeaseHeld(f"waits for {', '.join(holders)}: this machine does {slots} fine-tune{several} at a time")
+            recipes = "1 recipe fine-tunes" if slots == 1 else f"{slots} recipes fine-tune"
+            raise LeaseHeld(f"waits for {', '.join(holders)}: on this machine {recipes} at a time")
         yield
 
 

@@ -82,8 +82,8 @@ def memory_advice(*, needed_bytes: int, free_bytes: int, micro_batch_size: int, 
     changes += [] if recomputed else ["training.activation_checkpointing: true"]
     changes += ["a smaller template.max_tokens, evaluation.batch_tokens or search.slots"]
     return (
-        f"about {needed_bytes / 2**20:.0f} MiB will be needed and {free_bytes / 2**20:.0f} MiB are free, so the system "
-        f"may end this fine-tune; it would help: {'; '.join(changes)}"
+        f"about {needed_bytes / 2**20:.0f} MiB will be needed and {free_bytes / 2**20:.0f} MiB are free for it, so the "
+        f"system may end this fine-tune; it would help: {'; '.join(changes)}"
     )
 
 

@@ -66,7 +66,7 @@ def settle_memory(
         look_lengths=[_look_length(loaded, record, wanted) for record in look],
         token_budget=wanted.token_budget,
     )
-    free, held = free_bytes(loaded.device), held_bytes(loaded.device)
+    free, held = free_bytes(loaded.device) // wanted.sharing, held_bytes(loaded.device)
     key = micro_batch_key(loaded, training, longest=shape.longest)
     begun = newest_progress(wanted.checkpoint_directory)
     chosen = choose_micro_batch(

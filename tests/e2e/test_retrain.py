@@ -109,6 +109,7 @@ def test_nothing_changed_is_told_and_touches_no_model(copied: Callable[[], Insta
     (run,) = prefect_runs(installation)
     assert skipped.returncode == 0, skipped.stderr
     assert "Skipped: nothing changed since run" in skipped.stdout
+    assert "nothing changed" not in skipped.stderr
     assert skipped.stdout.splitlines()[-1] == "loaded:"
     assert run.state.name == "Skipped"
 

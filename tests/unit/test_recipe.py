@@ -32,19 +32,43 @@ def test_yaml_says_only_what_differs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "meant"),
-    [("epochs=3", "training.epochs"), ("training.shots=[4]", "baseline.shots"), ("training.seed=3", "seed")],
+    ("key", "hint"),
+    [
+        ("epochs", "did you mean training.epochs?"),
+        ("epoch", "did you mean training.epochs?"),
+        ("traning", "did you mean training?"),
+        ("prompt", "did you mean data.columns.prompt or template.prompt?"),
+        ("training.lernrate", "did you mean training.learning_rate?"),
+        ("training.alpha", "did you mean training.lora_alpha?"),
+        ("training.patience", "did you mean training.early_stopping_patience?"),
+        ("training.shots", "did you mean baseline.shots?"),
+        ("training.seed", "did you mean seed (at the top of the recipe)?"),
+        ("evaluation.max_tokens", "did you mean evaluation.max_new_tokens?"),
+        ("promotion.confidence", "did you mean promotion.slice_confidence?"),
+        ("search.learning_rate", "did you mean search.space.learning_rate?"),
+        ("data.prompt", "did you mean data.columns.prompt?"),
+        ("data.path", "did you mean data.source.path?"),
+        ("data.source.pth", "did you mean data.source.path?"),
+        ("data.split.validation", "did you mean data.split.validation_fraction?"),
+        ("data.split.seed", "allowed: column, salt, test_fraction, validation_fraction"),
+        ("base.name", "allowed: "),
+    ],
 )
-def test_a_key_outside_of_its_section_is_answered_with_the_dotted_one(
-    tmp_path: Path, override: str, meant: str
-) -> None:
-    with pytest.raises(RecipeError, match=re.escape(f"unknown key; did you mean {meant}?")):
-        load_recipe(write(tmp_path, SMALLEST), [override])
+def test_an_unknown_key_is_answered_with_the_one_that_was_meant(tmp_path: Path, key: str, hint: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(write(tmp_path, SMALLEST), [f"{key}=3"])
+
+    assert f"  {key}: unknown key; {hint}" in str(caught.value)
 
 
 def test_a_data_file_in_place_of_a_recipe_is_told_of_init(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=re.escape("tickets.csv` looks at it and writes a recipe")):
-        load_recipe(tmp_path / "tickets.csv")
+    path = tmp_path / "my tickets.csv"
+    with pytest.raises(RecipeError, match="no recipe at"):
+        load_recipe(path)
+    path.write_text("prompt,completion\n", encoding="utf-8")
+
+    with pytest.raises(RecipeError, match=re.escape(f"`burnish init '{path}'` looks at it and writes a recipe")):
+        load_recipe(path)
 
 
 def test_overrides_go_over_the_file(tmp_path: Path) -> None:
@@ -67,7 +91,7 @@ def test_all_errors_are_reported_at_once_with_dotted_keys(tmp_path: Path) -> Non
     for expected in (
         "training.epochs: input should be greater than or equal to 1, got 0",
         "training.lora_dropout",
-        "training.lernrate: unknown key; did you mean learning_rate?",
+        "training.lernrate: unknown key; did you mean training.learning_rate?",
         "promotion.min_gain",
         "recipe.yaml",
     ):

@@ -8,6 +8,7 @@ from tasks.models.hardware import (
     choose_device,
     choose_precision,
     require_libraries_of,
+    slots_per_device,
     threads_per_slot,
 )
 
@@ -60,6 +61,11 @@ def test_slots_are_dealt_over_the_gpus_in_turn() -> None:
 @pytest.mark.parametrize(("cores", "slots", "threads"), [(8, 1, 8), (8, 2, 4), (8, 3, 2), (2, 4, 1), (1, 1, 1)])
 def test_slots_share_the_cores_and_each_has_at_least_one(cores: int, slots: int, threads: int) -> None:
     assert threads_per_slot(machine(cores=cores), slots) == threads
+
+
+@pytest.mark.parametrize(("gpus", "slots", "sharing"), [(0, 3, 3), (1, 2, 2), (2, 2, 1), (2, 3, 2), (4, 1, 1)])
+def test_slots_share_the_memory_of_a_device(gpus: int, slots: int, sharing: int) -> None:
+    assert slots_per_device(machine(gpus=(NEW_GPU,) * gpus), slots) == sharing
 
 
 @pytest.mark.parametrize(

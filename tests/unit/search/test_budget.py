@@ -8,12 +8,12 @@ SPACE = {"lora_rank": Choices(choices=(4, 8))}
 SEARCH = Search(space=SPACE, trials=8, confirmation_seeds=1)
 
 
-def row(number, state="finished", *, seconds=100.0):
-    return TrialRow(f"trial/{number}", number, state, {}, 17, value=0.5, seconds=seconds)
+def row(number, state="finished", *, seconds=100.0, share=1.0):
+    return TrialRow(f"trial/{number}", number, state, {}, 17, value=0.5, seconds=seconds, machine_share=share)
 
 
 def spent(*rows, running=0, minutes=0.0):
-    return Spent(rows, running, minutes, sum(each.seconds for each in rows))
+    return Spent(rows, running, minutes, sum(each.machine_seconds for each in rows))
 
 
 def reason(spent, search=SEARCH, *, affordable=None):
@@ -41,7 +41,7 @@ def test_each_budget_ends_the_study_and_says_which(spent, changes, said):
     assert (found is None) if said is None else said in found
 
 
-def test_money_buys_training_time_at_the_recipes_price():
+def test_money_buys_machine_time_at_the_recipes_price():
     assert affordable_seconds(20.0, 0.5) == 144_000
     assert affordable_seconds(None, 0.5) is None
     assert affordable_seconds(20.0, 0.0) is None
@@ -57,6 +57,14 @@ def test_no_trial_begins_that_would_bring_the_cost_above_the_limit():
 
 def test_trials_that_run_are_paid_too():
     assert predicted_seconds(spent(row(0), running=2), SEARCH) == 100 + 3 * 100 + 2 * 100
+
+
+@pytest.mark.parametrize(("slots", "confirming"), [(2, 100), (8, 100)])
+def test_trials_that_run_at_once_cost_a_share_and_two_confirmations_share_by_two_at_most(slots, confirming):
+    search = SEARCH.model_copy(update={"slots": slots})
+    eighths = [row(number, share=1 / slots) for number in range(slots)]
+
+    assert predicted_seconds(spent(*eighths), search) == pytest.approx(100 + 100 / slots + confirming)
 
 
 def test_the_first_trial_begins_whatever_it_costs():

@@ -38,7 +38,7 @@ def test_whole_parameters_stay_whole_through_json():
 
 def test_pruning_saves_the_time_of_the_steps_not_taken():
     assert PRUNED.seconds_saved == pytest.approx(30.0)
-    assert replace(PRUNED, slots=2).seconds_saved == pytest.approx(15.0)
+    assert replace(PRUNED, machine_share=0.5).seconds_saved == pytest.approx(15.0)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ from tasks.storage.locks import FileLocks
 def test_one_slot_is_held_by_one_recipe_and_the_next_hears_whose_it_is(tmp_path: Path) -> None:
     with (
         training_slot(tmp_path, "tickets", slots=1),
-        pytest.raises(LeaseHeld, match=rf"waits for process {os.getpid()} on .* \(tickets\) since .*1 fine-tune at"),
+        pytest.raises(
+            LeaseHeld, match=rf"waits for process {os.getpid()} on .* \(tickets\) since .*1 recipe fine-tunes"
+        ),
         training_slot(tmp_path, "letters", slots=1),
     ):
         pass
@@ -26,7 +28,7 @@ def test_two_slots_are_held_by_two(tmp_path: Path) -> None:
     with (
         training_slot(tmp_path, "a", slots=2),
         training_slot(tmp_path, "b", slots=2),
-        pytest.raises(LeaseHeld, match="2 fine-tunes at a time"),
+        pytest.raises(LeaseHeld, match="2 recipes fine-tune at a time"),
         training_slot(tmp_path, "c", slots=2),
     ):
         pass
