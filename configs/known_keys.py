@@ -9,7 +9,6 @@ from configs.hints import closest, did_you_mean
 from configs.schema import SEARCHABLE, Recipe, Section
 
 _MOST_OFFERED = 3
-_OWN_TO_A_RECIPE = frozenset({"name", "description"})
 
 
 def key_that_was_meant(key: str, location: Sequence[Any]) -> str:
@@ -46,8 +45,8 @@ def _in_another_section(section: str, name: str) -> list[str]:
         return near
     if section != top:
         return []
-    if name in _plain_keys_at_the_top():
-        return [f"{name} (at the top of the recipe)"]
+    if name == "seed":
+        return ["seed (at the top of the recipe)"]
     return [key for key in _named(name) if key.count(".") == 1 and not key.startswith("base.")]
 
 
@@ -61,11 +60,6 @@ def _last(key: str) -> str:
     return key.rpartition(".")[2]
 
 
-def _plain_keys_at_the_top() -> set[str]:
-    fields = Recipe.model_fields.items()
-    return {name for name, field in fields if not list(_sections_in(field.annotation))} - _OWN_TO_A_RECIPE
-
-
 def _keys() -> list[str]:
     return list(dict.fromkeys(_keys_below(Recipe, "")))
 
@@ -73,10 +67,7 @@ def _keys() -> list[str]:
 def _keys_below(section: type[Section], prefix: str) -> Iterator[str]:
     for name, field in section.model_fields.items():
         yield f"{prefix}{name}"
-        if get_origin(field.annotation) not in (
-            dict,
-            tuple,
-        ):  # whose keys are the user's, or numbers
+        if get_origin(field.annotation) is not dict:  # whose keys are the user's
             for below in _sections_in(field.annotation):
                 yield from _keys_below(below, f"{prefix}{name}.")
 
@@ -85,10 +76,10 @@ def _sections_at(location: Sequence[Any]) -> list[type[Section]]:
     """Return the sections that may stand there: several where a union is, and none of its branches was named."""
     found: list[type[Section]] = [Recipe]
     for part in location:
-        if below := [each.model_fields[part].annotation for each in found if part in each.model_fields]:
-            found = [section for annotation in below for section in _sections_in(annotation)]
-        elif tagged := [each for each in found if part in _tags(each)]:
+        if tagged := [each for each in found if part in _tags(each)]:
             found = tagged
+        elif below := [each.model_fields[part].annotation for each in found if part in each.model_fields]:
+            found = [section for annotation in below for section in _sections_in(annotation)]
     return found
 
 

@@ -22,6 +22,8 @@ SHIPPED = Path(__file__).parent
 _MAX_BYTES = 1_000_000
 _MAX_DEPTH = 20
 _MOST_FILES_SHOWN = 10
+_DATA_ENDINGS = FORMAT_BY_ENDING.keys() - {".json"}
+"""A recipe may be JSON, which is YAML too."""
 
 
 def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
@@ -32,7 +34,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
             lists every problem with file, dotted key, what was found and what is allowed.
     """
     path = Path(path)
-    if path.suffix.lower() in FORMAT_BY_ENDING and path.is_file():
+    if path.suffix.lower() in _DATA_ENDINGS and path.is_file():
         command = f"burnish init {shlex.quote(str(path))}"
         raise RecipeError(f"{path} is a data file; `{command}` looks at it and writes a recipe for it")
     document = _read_yaml(path)

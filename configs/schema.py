@@ -487,8 +487,8 @@ class Search(Section):
     """A trial also ends at a look where a finished one was clearly better: as good as it, one would at most with this
     chance (Bonferroni over the finished trials). None: halving alone."""
     slots: int = Field(default=1, ge=1, le=64)
-    """Trials at once, each in its own process: on a GPU of its own as far as there are, else on a share of the cores,
-    where short records take less time in all than one trial after another."""
+    """Trials at once, each in its own process. GPUs are dealt to them in turn; on a CPU they share the cores, and short
+    records take less time in all than one trial after another."""
     confirmation_seeds: int = Field(default=1, ge=0, le=10)
     """Fresh seeds with which the winner and the runner-up are trained again before one is named."""
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from configs.schema import Search, Training
-from tasks.search.budget import Spent, trial_budget, why_no_more_trials
+from tasks.search.budget import Spent, trial_budget, useful_slots, why_no_more_trials
 from tasks.search.confirmation import choose_finalists, confirmation_requests
-from tasks.search.machine_time import SharedTime
+from tasks.search.machine_time import SharedTime, machine_seconds
 from tasks.search.optuna_study import OpenTrial, OptunaStudy
 from tasks.search.results import TrialRequest, TrialRow
 from tasks.search.space import CombinationRefused, Parameters, fitting_parameters, own_parameters, resolve_training
@@ -53,7 +53,7 @@ class Agenda:
         self._change = threading.Condition()
         self._stopped = False
         self._running = 0
-        self._shared_time = SharedTime(clock)
+        self._shared_time, self._slots = SharedTime(clock), useful_slots(search)
         self._confirmations: list[TrialRequest] | None = None
         self._earlier_seconds = sum(row.machine_seconds for row in study.rows())
         if not self._live_rows():
@@ -101,10 +101,11 @@ class Agenda:
             return f"fell behind at step {report['step']} with {report['value']:.3g}: {reason}" if reason else None
 
     def decide(self, work: Work, row: TrialRow) -> TrialRow:
-        """Store how a trial ended, before the world hears of it; return the row with its share of the machine."""
+        """Store how a trial ended, before the world hears of it; return the row with its machine time."""
         with self._change:
             self.check_going_on()
-            row = replace(row, machine_share=self._shared_time.end(row.name))
+            last = self._shared_time.end(row.name)
+            row = replace(row, machine_seconds=machine_seconds(row.seconds, last, slots=self._slots))
             if work.trial is not None:
                 self._study.decide(work.trial, row)
             return row
@@ -179,7 +180,15 @@ class Agenda:
         earlier = self._same_parameters(trial.parameters)
         if earlier is not None:
             self._study.repeat(trial, repeats=earlier.number)
-            repeated = replace(earlier, name=name, number=trial.number, repeats=earlier.number, seconds=0.0, steps=0)
+            repeated = replace(
+                earlier,
+                name=name,
+                number=trial.number,
+                repeats=earlier.number,
+                seconds=0.0,
+                machine_seconds=0.0,
+                steps=0,
+            )
             self._settle(trial, repeated)
             return None
         request = TrialRequest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +32,12 @@ class Spent:
 def trial_budget(search: Search) -> int:
     """Trials that the study may have; without a space there is one thing to try."""
     return search.trials if search.space else 1
+
+
+def useful_slots(search: Search) -> int:
+    """Return how many fine-tunes run at once at most: no more than there are trials, or confirmations of two."""
+    trials = trial_budget(search)
+    return min(search.slots, max(trials, search.confirmation_seeds * min(2, trials)))
 
 
 def affordable_seconds(max_cost: float | None, price_per_hour: float) -> float | None:
@@ -72,16 +79,21 @@ def why_no_more_trials(
 def predicted_seconds(spent: Spent, search: Search) -> float:
     """Machine time in all if one more trial begins: what was spent, the trials that run, the next, the confirmations.
 
-    Each is taken to cost as much as the median trial that was trained, and a confirmation to last as long as the median
-    one that finished, on as many slots as there are confirmations. Before the first one has ended nothing is known and
-    nothing is predicted.
+    A trial that runs is taken to cost as much as the median one that was trained; the next one as if it ran alone; and
+    confirmations to last as long as the median trial that finished, as many at once as there are slots. Before the
+    first one has ended nothing is known and nothing is predicted.
     """
-    trained = [row.machine_seconds for row in spent.rows if row.was_trained]
-    finished = [row.seconds for row in spent.rows if row.was_trained and row.state == "finished"]
+    trained = [row for row in spent.rows if row.was_trained]
     if not trained:
         return 0.0
-    typical = statistics.median(trained)
+    finished = [row for row in trained if row.state == "finished"]
+    share = statistics.median(row.machine_seconds for row in trained)
+    whole = statistics.median(row.seconds for row in trained)
     confirmations = search.confirmation_seeds * min(2, len(finished) + spent.running + 1)
-    whole = statistics.median(finished or [row.seconds for row in spent.rows if row.was_trained])
-    confirming = whole * confirmations / max(1, min(search.slots, confirmations))
-    return spent.machine_seconds + typical * (spent.running + 1) + confirming
+    confirming = statistics.median(row.seconds for row in finished or trained)
+    return (
+        spent.machine_seconds
+        + share * spent.running
+        + whole
+        + confirming * math.ceil(confirmations / useful_slots(search))
+    )

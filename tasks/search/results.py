@@ -42,8 +42,8 @@ class TrialRow:
     """Best validation value; None if there was none."""
     seconds: float = 0.0
     """Training time, that of interrupted attempts included."""
-    machine_share: float = 1.0
-    """Of the machine's time while its last attempt ran: a half, where another fine-tune ran beside it all along."""
+    machine_seconds: float = 0.0
+    """What that took of the machine's time, which fine-tunes that run at once share: it is what is paid for."""
     steps: int = 0
     """Optimizer steps taken."""
     planned_steps: int = 0
@@ -61,11 +61,6 @@ class TrialRow:
     def was_trained(self) -> bool:
         """Whether anything was run for it."""
         return self.state != "refused" and self.repeats is None
-
-    @property
-    def machine_seconds(self) -> float:
-        """What it took of the machine's time, which is what is paid for."""
-        return self.seconds * self.machine_share
 
     @property
     def seconds_saved(self) -> float:

@@ -16,7 +16,7 @@ from configs.errors import SearchFailed
 from configs.schema import Search, Training
 from tasks.models.worker import JobFailed, WorkerDied
 from tasks.search.agenda import Agenda, SearchStopped, Work
-from tasks.search.budget import trial_budget
+from tasks.search.budget import trial_budget, useful_slots
 from tasks.search.confirmation import (
     choose_finalists,
     confirmation_requests,
@@ -104,7 +104,7 @@ def run_study(
             seed=seed, clock=clock, warm_start=warm_start, affordable_seconds=affordable_seconds,
             independent_records=independent_records,
         )  # fmt: skip
-        _Slots(agenda, open_trainer, callbacks).work_off(search.slots)
+        _Slots(agenda, open_trainer, callbacks).work_off(useful_slots(search))
         study.note_end(agenda.ended_because)
         return _result(study, study_name, search=search, training=training, seed=seed, ended=agenda.ended_because)
 

@@ -18,7 +18,7 @@ from tasks.inference.options import Decoding
 from tasks.metrics.metric_identity import metric_identity
 from tasks.models.hardware import detect_hardware, libraries_of, slots_per_device
 from tasks.models.tasks import open_worker, precision_of
-from tasks.search.budget import affordable_seconds
+from tasks.search.budget import affordable_seconds, useful_slots
 from tasks.search.fresh_seed import choose_fresh_seed, seed_of_study
 from tasks.search.space import resolve_training, shown_parameters, worthwhile_search
 from tasks.search.warm_start import resolve_warm_start, warm_start_of
@@ -116,16 +116,20 @@ def _trainers(
     run: RecipeRun, *, snapshot: str, base: str, templates: Mapping[str, Any], checkpoints: Path
 ) -> Callable[[int], AbstractContextManager[Trainer]]:
     """What opens a slot's trainer: a worker that trains one trial after another, its checkpoints at hand elsewhere."""
+    slots = useful_slots(run.recipe.search)
+    fine_tunes_on_device = slots_per_device(detect_hardware(), slots)
 
     @contextmanager
     def open_trainer(slot: int) -> Iterator[Trainer]:
-        with open_worker(run, base, slot=slot, slots=run.recipe.search.slots) as worker:
+        with open_worker(run, base, slot=slot, slots=slots) as worker:
             yield partial(train, worker)
 
     def train(worker: ModelWorker, request: TrialRequest, on_report: OnReport) -> dict[str, Any]:
         arguments = train_arguments(
-            run, request, snapshot=snapshot, base=base, templates=templates, checkpoints=checkpoints
-        )
+            run, request,
+            snapshot=snapshot, base=base, templates=templates, checkpoints=checkpoints,
+            fine_tunes_on_device=fine_tunes_on_device,
+        )  # fmt: skip
         here = checkpoints / arguments["training_key"]
         fetch_checkpoints(run.settings, here)
 
@@ -152,6 +156,7 @@ def train_arguments(
     base: str,
     templates: Mapping[str, Any],
     checkpoints: Path,
+    fine_tunes_on_device: int,
 ) -> dict[str, Any]:
     """What the worker job `train` is asked for one trial."""
     recipe = run.recipe
@@ -167,7 +172,7 @@ def train_arguments(
     return TrainArguments(
         training=request.training, template=wording, snapshots=run.settings.snapshots, snapshot=snapshot,
         labels=labels, metric=recipe.evaluation.metric, json_schema=recipe.json_schema, decoding=decoding,
-        seed=request.seed, sharing=slots_per_device(detect_hardware(), recipe.search.slots),
+        seed=request.seed, fine_tunes_on_device=fine_tunes_on_device,
         checkpoints=checkpoints, training_key=key, adapters=run.settings.adapters,
         micro_batches=run.settings.micro_batches,
         max_new_tokens=recipe.evaluation.max_new_tokens, token_budget=recipe.evaluation.batch_tokens,

@@ -46,8 +46,8 @@ class TrainArguments(Section):
     """Tokens answered at once in a validation look."""
     micro_batches: Path | None = None
     """Directory of the micro-batches that fitted; None: nothing is remembered."""
-    sharing: int = Field(default=1, ge=1)
-    """Fine-tunes that share the device's memory, this one included."""
+    fine_tunes_on_device: int = Field(default=1, ge=1)
+    """How many share its memory, this one included."""
     micro_batch_limit: int | None = Field(default=None, ge=1)
     """Set after an out-of-memory: no larger micro-batch."""
 

@@ -38,6 +38,14 @@ def free_bytes(device: str) -> int:
     return available if limit is None or used is None else max(0, min(available, limit - used))
 
 
+def total_bytes(device: str) -> int:
+    """What the device has, within the container's limit."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[1]
+    total = int(psutil.virtual_memory().total)
+    return min(total, _cgroup_number("memory.max") or total)
+
+
 def reset_peak(device: str) -> None:
     """Let the peak begin now, so that one fine-tune's is not an earlier one's; where the kernel refuses, it stays."""
     if device.startswith("cuda"):

@@ -17,7 +17,7 @@ from tasks.training.adapters import trainable_parameters
 from tasks.training.arguments import TrainArguments
 from tasks.training.batches import Example
 from tasks.training.checkpoints import newest_progress
-from tasks.training.device_memory import free_bytes, held_bytes, peak_mb
+from tasks.training.device_memory import free_bytes, held_bytes, peak_mb, total_bytes
 from tasks.training.engine import training_mode
 from tasks.training.memory import MemoryShape, memory_advice, needed_bytes
 from tasks.training.micro_batches import (
@@ -66,8 +66,9 @@ def settle_memory(
         look_lengths=[_look_length(loaded, record, wanted) for record in look],
         token_budget=wanted.token_budget,
     )
-    free, held = free_bytes(loaded.device) // wanted.sharing, held_bytes(loaded.device)
-    key = micro_batch_key(loaded, training, longest=shape.longest)
+    sharing, held = wanted.fine_tunes_on_device, held_bytes(loaded.device)
+    free = max(0, min(free_bytes(loaded.device), total_bytes(loaded.device) // sharing - held))
+    key = micro_batch_key(loaded, training, longest=shape.longest, fine_tunes_on_device=sharing)
     begun = newest_progress(wanted.checkpoint_directory)
     chosen = choose_micro_batch(
         training,

@@ -82,13 +82,14 @@ def most_records(training: Training, *, device: str, padded: bool) -> int:
     return min(training.batch_size, _PADDED_CPU_RECORDS if padded else _CPU_RECORDS)
 
 
-def micro_batch_key(loaded: LoadedBase, training: Training, *, longest: int) -> str:
+def micro_batch_key(loaded: LoadedBase, training: Training, *, longest: int, fine_tunes_on_device: int) -> str:
     """Return the digest of all that decides which micro-batch fits."""
     return digest_of(
         {
             "base": loaded.digest,
             "precision": loaded.precision,
             "device": device_name(loaded.device),
+            "fine_tunes_on_device": fine_tunes_on_device,
             "longest": longest,
             "training": training.model_dump(mode="json", include=set(_MEMORY_FIELDS)),
             "drops": training.lora_dropout > 0,

@@ -61,6 +61,21 @@ def test_an_unknown_key_is_answered_with_the_one_that_was_meant(tmp_path: Path, 
     assert f"  {key}: unknown key; {hint}" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("base", "key", "hint"),
+    [
+        ("{kind: package, sha265: a}", "base.sha265", "did you mean base.sha256?"),
+        ("{kind: folder, pth: a}", "base.pth", "did you mean base.path?"),
+        ("{kind: hub, rev: a}", "base.rev", "allowed: digest, id, kind, revision"),
+    ],
+)
+def test_a_key_of_each_kind_of_base_is_known(tmp_path: Path, base: str, key: str, hint: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(write(tmp_path, SMALLEST.replace("{kind: tiny}", base)))
+
+    assert f"  {key}: unknown key; {hint}" in str(caught.value)
+
+
 def test_a_data_file_in_place_of_a_recipe_is_told_of_init(tmp_path: Path) -> None:
     path = tmp_path / "my tickets.csv"
     with pytest.raises(RecipeError, match="no recipe at"):

@@ -120,12 +120,6 @@ def test_seconds_trained_include_the_confirmations(url):
     assert result.seconds_trained == pytest.approx(20.0)
 
 
-def test_a_fine_tune_that_runs_alone_costs_as_much_on_two_slots_as_on_one(url):
-    result = run(url, search=with_trials(1, slots=2))
-
-    assert result.seconds_trained == pytest.approx(20.0)
-
-
 def test_an_empty_space_is_one_trial_with_the_recipes_values(url):
     result = run(url, search=Search(trials=8))
 
@@ -442,25 +436,48 @@ def test_two_slots_run_two_trials_at_once(url):
     assert len(result.trials) == 4
 
 
+class Together(FakeTrainer):
+    """Two at a time, 10 seconds each."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = 0.0
+        self._both = threading.Barrier(2, action=self._pass_time, timeout=60)
+
+    def __call__(self, request, on_report):
+        self._both.wait()
+        return super().__call__(request, on_report)
+
+    def _pass_time(self):
+        self.now += 10.0
+
+
+def run_two_at_once(url, **others):
+    trainer, search = Together(), with_trials(2, slots=2, pruner="none")
+    return run(url, trainer=trainer, search=search, clock=lambda: trainer.now, **others)
+
+
 def test_two_fine_tunes_that_run_at_once_share_the_time_of_the_machine_and_its_price(url):
-    now = [0.0]
+    result = run_two_at_once(url, name=f"smoke-{0:016x}")
 
-    def pass_time():
-        now[0] += 10.0
-
-    both = threading.Barrier(2, action=pass_time, timeout=60)
-
-    class Together(FakeTrainer):
-        def __call__(self, request, on_report):
-            both.wait()
-            return super().__call__(request, on_report)
-
-    result = run(
-        url, trainer=Together(), search=with_trials(2, slots=2, pruner="none"), name=f"smoke-{0:016x}",
-        clock=lambda: now[0],
-    )  # fmt: skip
-
-    assert [row.machine_share for row in result.trials] == [0.5, 0.5]
-    assert result.seconds_trained == pytest.approx(4 * 10.0 / 2)
+    assert [row.machine_seconds for row in result.trials] == [5.0, 5.0]
+    assert result.seconds_trained == pytest.approx(2 * 10.0)  # the two confirmations likewise
     with StudyReader(url, "smoke") as reader:
         assert reader.read().machine_seconds == pytest.approx(result.seconds_trained)
+
+
+def test_a_study_that_goes_on_counts_the_machine_time_of_what_ran_at_once(url, other_url):
+    run_two_at_once(url)
+    run_two_at_once(other_url)
+    trainer = FakeTrainer()
+
+    # 10 s of trials so far; the next one lasts 100
+    timed = run(
+        url, trainer=trainer, search=with_trials(9, pruner="none", minutes=0.25),
+        clock=lambda: 100.0 * len(trainer.started),
+    )  # fmt: skip
+    # 20 s with the confirmations so far; one more trial and two confirmations take 30
+    paid = run(other_url, search=with_trials(9, pruner="none"), affordable_seconds=52.0)
+
+    assert len(timed.trials) == 3
+    assert len(paid.trials) == 3

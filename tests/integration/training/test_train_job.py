@@ -19,6 +19,7 @@ from tasks.inference.answering import Answerer, Request, option_active
 from tasks.inference.options import Option
 from tasks.models.loading import LoadedBase, load_base
 from tasks.storage.durable import is_valid_directory, read_manifest
+from tasks.training import memory_plan
 from tasks.training.arguments import TrainArguments
 from tasks.training.identity import training_key
 from tasks.training.jobs import train
@@ -190,3 +191,18 @@ def test_a_killed_run_ends_with_the_adapter_of_an_unbroken_one(
     assert result["looks"] == unbroken["looks"]
     assert heard[0]["kind"] == "memory"
     assert heard[0]["step"] > 0
+
+
+def test_fine_tunes_that_share_the_memory_count_on_their_part(
+    loaded: LoadedBase, make_arguments: MakeArguments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, mebibytes in {"free_bytes": 900, "total_bytes": 1000, "held_bytes": 100}.items():
+        monkeypatch.setattr(memory_plan, name, lambda _, mebibytes=mebibytes: mebibytes * 2**20)
+
+    def free(count: int) -> float:
+        heard: list[dict[str, Any]] = []
+        arguments = make_arguments(TRAINING.model_copy(update={"epochs": 1}))
+        train(loaded, {**arguments, "fine_tunes_on_device": count}, lambda values: heard.append(values) or True)
+        return float(heard[0]["memory_free_mb"])
+
+    assert [free(count) for count in (1, 2, 10, 50)] == [900.0, 400.0, 0.0, 0.0]

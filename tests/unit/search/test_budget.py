@@ -1,7 +1,7 @@
 import pytest
 
 from configs.schema import Choices, Search
-from tasks.search.budget import Spent, affordable_seconds, predicted_seconds, why_no_more_trials
+from tasks.search.budget import Spent, affordable_seconds, predicted_seconds, useful_slots, why_no_more_trials
 from tasks.search.results import TrialRow
 
 SPACE = {"lora_rank": Choices(choices=(4, 8))}
@@ -9,7 +9,9 @@ SEARCH = Search(space=SPACE, trials=8, confirmation_seeds=1)
 
 
 def row(number, state="finished", *, seconds=100.0, share=1.0):
-    return TrialRow(f"trial/{number}", number, state, {}, 17, value=0.5, seconds=seconds, machine_share=share)
+    return TrialRow(
+        f"trial/{number}", number, state, {}, 17, value=0.5, seconds=seconds, machine_seconds=share * seconds
+    )
 
 
 def spent(*rows, running=0, minutes=0.0):
@@ -59,12 +61,33 @@ def test_trials_that_run_are_paid_too():
     assert predicted_seconds(spent(row(0), running=2), SEARCH) == 100 + 3 * 100 + 2 * 100
 
 
-@pytest.mark.parametrize(("slots", "confirming"), [(2, 100), (8, 100)])
-def test_trials_that_run_at_once_cost_a_share_and_two_confirmations_share_by_two_at_most(slots, confirming):
-    search = SEARCH.model_copy(update={"slots": slots})
-    eighths = [row(number, share=1 / slots) for number in range(slots)]
+@pytest.mark.parametrize(
+    ("changes", "running", "predicted"),
+    [
+        ({"slots": 2}, 0, 100 + 100 + 100),  # the next may run alone, the two confirmations run together
+        ({"slots": 2}, 1, 100 + 50 + 100 + 100),
+        ({"slots": 3, "confirmation_seeds": 2}, 0, 100 + 100 + 200),  # three confirmations at once, then one
+        ({"slots": 2, "confirmation_seeds": 0}, 0, 100 + 100),
+    ],
+)
+def test_what_runs_at_once_shares_the_machine(changes, running, predicted):
+    halves = [row(number, share=0.5) for number in range(2)]
 
-    assert predicted_seconds(spent(*eighths), search) == pytest.approx(100 + 100 / slots + confirming)
+    assert predicted_seconds(spent(*halves, running=running), SEARCH.model_copy(update=changes)) == predicted
+
+
+@pytest.mark.parametrize(
+    ("changes", "slots"),
+    [
+        ({"trials": 8, "slots": 2}, 2),
+        ({"trials": 1, "slots": 2}, 1),
+        ({"space": {}, "slots": 2}, 1),
+        ({"trials": 1, "slots": 8, "confirmation_seeds": 3}, 3),
+        ({"trials": 3, "slots": 8, "confirmation_seeds": 2}, 4),
+    ],
+)
+def test_no_more_slots_than_have_something_to_do(changes, slots):
+    assert useful_slots(SEARCH.model_copy(update=changes)) == slots
 
 
 def test_the_first_trial_begins_whatever_it_costs():

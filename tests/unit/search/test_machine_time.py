@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.search.machine_time import SharedTime
+from tasks.search.machine_time import Attempt, SharedTime, machine_seconds
 
 
 class Clock:
@@ -23,13 +23,18 @@ def test_time_is_shared_by_those_that_run_while_it_passes() -> None:
     clock.now = 55.0  # b alone: 30
     of_b = time.end("b")
 
-    assert of_a == pytest.approx((10 + 5) / 20)
-    assert of_b == pytest.approx((5 + 30) / 40)
-    assert 20 * of_a + 40 * of_b == pytest.approx(50.0)
+    assert of_a == Attempt(seconds=20.0, machine_seconds=15.0)
+    assert of_b == Attempt(seconds=40.0, machine_seconds=35.0)
 
 
-def test_what_takes_no_time_has_all_of_it() -> None:
-    time = SharedTime(Clock())
-    time.begin("a")
-
-    assert time.end("a") == 1.0
+@pytest.mark.parametrize(
+    ("trained", "last", "expected"),
+    [
+        (16.0, Attempt(20.0, 20.0), 16.0),  # alone, however many slots there are
+        (16.0, Attempt(20.0, 10.0), 8.0),
+        (46.0, Attempt(20.0, 20.0), 20.0 + 26.0 / 2),  # 26 of them before it was interrupted
+        (10.0, Attempt(0.0, 0.0), 5.0),
+    ],
+)
+def test_training_has_the_share_of_its_last_attempt(trained: float, last: Attempt, expected: float) -> None:
+    assert machine_seconds(trained, last, slots=2) == pytest.approx(expected)

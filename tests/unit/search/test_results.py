@@ -17,7 +17,9 @@ FINISHED = TrialRow(
     planned_steps=100,
     adapter="a" * 64,
 )
-PRUNED = TrialRow("trial/1", 1, "pruned", {}, 17, value=0.2, seconds=10.0, steps=25, planned_steps=100)
+PRUNED = TrialRow(
+    "trial/1", 1, "pruned", {}, 17, value=0.2, seconds=10.0, machine_seconds=10.0, steps=25, planned_steps=100
+)
 
 
 def test_a_result_survives_json():
@@ -38,7 +40,7 @@ def test_whole_parameters_stay_whole_through_json():
 
 def test_pruning_saves_the_time_of_the_steps_not_taken():
     assert PRUNED.seconds_saved == pytest.approx(30.0)
-    assert replace(PRUNED, machine_share=0.5).seconds_saved == pytest.approx(15.0)
+    assert replace(PRUNED, machine_seconds=5.0).seconds_saved == pytest.approx(15.0)
 
 
 @pytest.mark.parametrize(
