@@ -101,11 +101,17 @@ class TrialRuns:
 
     def _put_on_record(self, row: TrialRow) -> None:
         tracker, child = self._run.tracker, self._child_of(row.name)
-        values = {"validation_best": row.value, "training_seconds": row.seconds, "machine_seconds": row.machine_seconds}
+        values = {"validation_best": row.value, "training_seconds": row.seconds}
         rows = [MetricRow(key, value, row.steps) for key, value in values.items() if value is not None]
         tracker.log_metrics_batch(child, rows)
-        peak = {} if row.memory_peak_mb is None else {"burnish.memory_peak_mb": f"{row.memory_peak_mb:.0f}"}
-        tracker.set_tags(child, {"burnish.state": row.state, "burnish.adapter": row.adapter or "", **peak})
+        tags = {
+            "burnish.state": row.state,
+            "burnish.adapter": row.adapter or "",
+            "burnish.machine_seconds": f"{row.machine_seconds:.1f}",  # a metric would be a chart before the curves
+        }
+        if row.memory_peak_mb is not None:
+            tags["burnish.memory_peak_mb"] = f"{row.memory_peak_mb:.0f}"
+        tracker.set_tags(child, tags)
         tracker.describe(child, _outcome(row, self._metric))
         tracker.finish(child, "FAILED" if row.state in ("failed", "refused") else "FINISHED")
 
