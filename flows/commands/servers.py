@@ -65,10 +65,16 @@ def _up(options: argparse.Namespace) -> int:
 
 def _down(options: argparse.Namespace) -> int:
     from tasks.servers.down import bring_down
+    from tasks.storage.lease import fine_tunes_at_work
 
     _, settings = existing(must_exist=False, use_servers=False)
     count = bring_down(settings.home) if settings.home.exists() else 0
     print(f"stopped, {count} processes ended" if count else "nothing was running")
+    for holder in fine_tunes_at_work(settings.home) if count else ():
+        print(
+            f"a command still fine-tunes: {printable(holder)}; if it used these servers it waits some minutes for "
+            "`burnish up`; Ctrl-C ends it, and the same command goes on later"
+        )
     return 0
 
 

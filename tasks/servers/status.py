@@ -15,6 +15,7 @@ from tasks.servers.process_table import family, memory_mb, supervised
 from tasks.servers.services import PROJECT, planned_services
 from tasks.servers.supervisor_config import log_of
 from tasks.servers.supervisord import Supervisor
+from tasks.storage.lease import fine_tunes_at_work
 from tasks.tracking.running_servers import answers, noted_servers
 
 
@@ -34,7 +35,7 @@ class Status:
     total_mb: float
     """Of every process, supervisord and flow runs included; what they share is counted once."""
     at_work: tuple[str, ...]
-    """Flow runs that are not done, with what they wait for."""
+    """Flow runs that are not done, with what they wait for; where Prefect knows of none, processes that fine-tune."""
     unreviewed: tuple[str, ...]
     """Model versions with an alias that neither cleared their gates nor were given a reason."""
     folder: Path
@@ -57,7 +58,7 @@ def servers_status(settings: Settings, servers: ServerSettings) -> Status:
     return Status(
         services=tuple(Weighed(state, memory_mb(family(state.pid)) if state.pid else 0.0) for state in states),
         total_mb=memory_mb(supervised(settings.home)),
-        at_work=tuple(_flow_runs_at_work(api_url)),
+        at_work=tuple(_flow_runs_at_work(api_url) or fine_tunes_at_work(settings.home)),
         unreviewed=tuple(_unreviewed(settings)),
         folder=supervisor.folder,
     )

@@ -17,6 +17,7 @@ from tasks.storage.locks import FileLocks, Lock, Locks, this_process
 
 _mine: dict[str, Lock] = {}
 """The leases that this process holds, by recipe."""
+_SLOT = "slot-"
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def training_slot(home: Path, recipe_name: str, *, slots: int) -> Iterator[None]
     with ExitStack() as stack:
         for slot in range(slots):
             try:
-                stack.enter_context(locks.held(f"slot-{slot}", holder=f"{this_process()} ({recipe_name})"))
+                stack.enter_context(locks.held(f"{_SLOT}{slot}", holder=f"{this_process()} ({recipe_name})"))
                 break
             except LeaseHeld as taken:
                 holders.append(str(taken))
@@ -57,6 +58,11 @@ def training_slot(home: Path, recipe_name: str, *, slots: int) -> Iterator[None]
             recipes = "1 recipe fine-tunes" if slots == 1 else f"{slots} recipes fine-tune"
             raise LeaseHeld(f"waits for {', '.join(holders)}: on this machine {recipes} at a time")
         yield
+
+
+def fine_tunes_at_work(home: Path) -> list[str]:
+    """Say who holds a slot: which process on which recipe, and since when."""
+    return FileLocks(home).holders(_SLOT)
 
 
 def check_lease(recipe_name: str) -> None:

@@ -116,6 +116,11 @@ class FileLocks:
         finally:
             os.close(descriptor)
 
+    def holders(self, prefix: str) -> list[str]:
+        """Say who holds each of the locks whose names begin so, and since when."""
+        paths = sorted(self._folder.glob(f"{prefix}*.lock"))
+        return [_holder(path) for path in paths if self.is_held(path.stem)]
+
 
 class _FileLock:
     def check(self) -> None:

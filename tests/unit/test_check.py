@@ -12,7 +12,10 @@ import pytest
 from configs.errors import BurnishError, RecipeError
 from configs.loading import load_recipe
 from configs.settings import check_home, settings_from
+from flows.__main__ import main
 from flows.check import check
+from tasks.servers import down
+from tasks.storage.lease import training_slot
 
 GOOD = "name: mine\nbase: {kind: tiny}\ndata: {source: {kind: file, path: data.jsonl}}\n"
 
@@ -99,6 +102,20 @@ def test_looking_at_a_home_that_is_not_there_makes_none(tmp_path: Path) -> None:
     burnish("down", BURNISH_HOME=str(tmp_path / "hoome"))
 
     assert not (tmp_path / "hoome").exists()
+
+
+def test_stopping_the_servers_names_a_command_that_still_fine_tunes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BURNISH_HOME", str(tmp_path))
+    monkeypatch.setattr(down, "bring_down", lambda home: 4)
+
+    with training_slot(tmp_path, "tickets", slots=1):
+        assert main(["down"]) == 0
+
+    stopped, still = capsys.readouterr().out.splitlines()
+    assert stopped == "stopped, 4 processes ended"
+    assert f"process {os.getpid()} on" in still and "(tickets) since" in still
 
 
 def test_a_server_elsewhere_needs_no_home(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from configs.errors import LeaseHeld
-from tasks.storage.lease import recipe_lease, training_slot
+from tasks.storage.lease import fine_tunes_at_work, recipe_lease, training_slot
 from tasks.storage.locks import FileLocks
 
 
@@ -32,6 +32,14 @@ def test_two_slots_are_held_by_two(tmp_path: Path) -> None:
         training_slot(tmp_path, "c", slots=2),
     ):
         pass
+
+
+def test_who_fine_tunes_is_told_as_long_as_it_does(tmp_path: Path) -> None:
+    assert fine_tunes_at_work(tmp_path) == []
+    with training_slot(tmp_path, "tickets", slots=2), training_slot(tmp_path, "letters", slots=2):
+        first, second = fine_tunes_at_work(tmp_path)
+    assert "(tickets) since" in first and "(letters) since" in second
+    assert fine_tunes_at_work(tmp_path) == []
 
 
 def test_an_error_of_the_block_is_not_mistaken_for_a_held_slot(tmp_path: Path) -> None:
