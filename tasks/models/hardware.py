@@ -92,7 +92,7 @@ def detect_hardware() -> Hardware:
     """Look at this machine: cores and memory that this process may use, bf16, GPUs."""
     return Hardware(
         cores=_usable_cores(),
-        memory_bytes=_usable_memory(),
+        memory_bytes=usable_memory(),
         bf16=_cpu_prefers_bf16(Path("/proc/cpuinfo").read_text(encoding="utf-8")),
         gpus=_detect_gpus() if any(Path(device).exists() for device in _NVIDIA_DEVICES) else (),
     )
@@ -107,7 +107,8 @@ def _cgroup_cores() -> int | None:
     return max(1, int(quota) // int(period)) if quota.isdigit() and period.isdigit() else None
 
 
-def _usable_memory() -> int:
+def usable_memory() -> int:
+    """Bytes of memory that this process may have, within the container's limit."""
     limit = _cgroup_value("memory.max")
     total = int(psutil.virtual_memory().total)
     return min(total, int(limit)) if limit.isdigit() else total

@@ -37,7 +37,7 @@ def trial_budget(search: Search) -> int:
 def useful_slots(search: Search) -> int:
     """Return how many fine-tunes run at once at most: no more than there are trials, or confirmations of two."""
     trials = trial_budget(search)
-    return min(search.slots, max(trials, search.confirmation_seeds * min(2, trials)))
+    return min(search.slots, max(trials, _confirmations(search, trials)))
 
 
 def affordable_seconds(max_cost: float | None, price_per_hour: float) -> float | None:
@@ -89,7 +89,7 @@ def predicted_seconds(spent: Spent, search: Search) -> float:
     finished = [row for row in trained if row.state == "finished"]
     share = statistics.median(row.machine_seconds for row in trained)
     whole = statistics.median(row.seconds for row in trained)
-    confirmations = search.confirmation_seeds * min(2, len(finished) + spent.running + 1)
+    confirmations = _confirmations(search, len(finished) + spent.running + 1)
     confirming = statistics.median(row.seconds for row in finished or trained)
     return (
         spent.machine_seconds
@@ -97,3 +97,8 @@ def predicted_seconds(spent: Spent, search: Search) -> float:
         + whole
         + confirming * math.ceil(confirmations / useful_slots(search))
     )
+
+
+def _confirmations(search: Search, trials: int) -> int:
+    """Return how many follow so many trials: of the winner and the runner-up."""
+    return search.confirmation_seeds * min(2, trials)

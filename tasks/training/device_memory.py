@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from tasks.models.hardware import usable_memory
 from tasks.storage.processes import peak_rss_mb
 
 _MIB = 2**20
@@ -42,8 +43,7 @@ def total_bytes(device: str) -> int:
     """What the device has, within the container's limit."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[1]
-    total = int(psutil.virtual_memory().total)
-    return min(total, _cgroup_number("memory.max") or total)
+    return usable_memory()
 
 
 def reset_peak(device: str) -> None:
